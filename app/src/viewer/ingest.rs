@@ -1,0 +1,320 @@
+//! Taking in what the receiver delivers: one upsert per plane, whatever has been received before.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wellscope_protocol::batch::{Address, ComponentDomain, ComponentNames, DisplayConfig};
+use wellscope_protocol::component::ComponentValue;
+use wellscope_protocol::dtype::ElementType;
+use wellscope_protocol::route::{Route, RouteKind, disambiguate};
+use wellscope_receiver::{ItemHead, ReceivedBatch, ReceivedImage, ReceivedItem, ReceivedPayload};
+
+use crate::render::scene::{PlaneId, PlanePixels, PlaneSource};
+use crate::statistics::PlaneStatistics;
+use crate::viewer::Viewer;
+use crate::viewer::axes::{AxisId, ValueId};
+use crate::viewer::display::LayerDisplay;
+use crate::viewer::layer::{Coordinate, Entry, ItemInfo, Layer, LayerId, Plane, ShapeSet};
+
+/// More planes than this in one array are refused: no stage has as many, and each costs an entry in the stack.
+const MAX_PLANES_PER_IMAGE: u64 = 65_536;
+
+/// A plane whose statistics are wanted; the pixels are shared, not copied.
+#[derive(Clone)]
+pub struct StatisticsJob {
+    /// The layer that holds the plane.
+    pub layer: LayerId,
+    /// Where in the layer.
+    pub coordinate: Coordinate,
+    /// What to measure.
+    pub plane: PlaneSource,
+}
+
+/// What taking in a batch left to do.
+#[derive(Default)]
+pub struct Ingested {
+    /// Planes to measure off the render thread.
+    pub jobs: Vec<StatisticsJob>,
+    /// Items that could not be shown, one sentence each.
+    pub problems: Vec<String>,
+}
+
+/// Why an item that was received whole cannot be put into a stack.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum UpsertError {
+    /// The producer's identity and components give no layer.
+    #[error("{reason}. Item: {path:?}")]
+    NoRoute {
+        /// What the route rules miss.
+        reason: String,
+        /// The item.
+        path: String,
+    },
+    /// An array with an unreasonable number of planes.
+    #[error(
+        "an image of {found} planes was sent, at most {MAX_PLANES_PER_IMAGE} fit one item; the producer should split it. Item: {path:?}"
+    )]
+    TooManyPlanes {
+        /// Planes in the array.
+        found: u64,
+        /// The item.
+        path: String,
+    },
+    /// An image wider or higher than any display path can address.
+    #[error(
+        "an image of {height} x {width} pixels was sent, each side can have at most {}; the producer should tile it. Item: {path:?}",
+        u32::MAX
+    )]
+    TooLarge {
+        /// Pixels along y.
+        height: u64,
+        /// Pixels along x.
+        width: u64,
+        /// The item.
+        path: String,
+    },
+}
+
+impl Viewer {
+    /// Puts a batch into the stacks of its layers and acknowledges each item to its producer.
+    pub fn take_batch(&mut self, batch: ReceivedBatch) -> Ingested {
+        let mut ingested = Ingested::default();
+        self.counters.batches += 1;
+        self.learn_names(batch.component_names);
+        let mut announced_order = batch.display_config.component_order.clone();
+        announced_order.retain(|component| batch.component_domain.contains_key(component));
+        for ReceivedItem { item, payload, ack } in batch.items {
+            match self.take_item(item, payload, &batch.display_config, &mut ingested.jobs) {
+                Ok(()) => {
+                    self.counters.items += 1;
+                    ack.succeed();
+                }
+                Err(error) => {
+                    self.counters.refused += 1;
+                    let sentence = error.to_string();
+                    ack.fail(&sentence);
+                    ingested.problems.push(sentence);
+                }
+            }
+        }
+        self.announce(&batch.component_domain, &batch.display_config);
+        self.touch();
+        ingested
+    }
+
+    /// `clear_state`: what is there stays visible until its route sends again; names and announced values go at once.
+    pub fn clear_state(&mut self) {
+        for layer in self.layers.values_mut() {
+            layer.stale = true;
+        }
+        self.names.clear();
+        self.axes.forget_announced();
+        self.unsettled_routes.clear();
+        self.touch();
+    }
+
+    /// Takes the statistics of a plane. Late ones, of planes replaced meanwhile, are dropped.
+    pub fn take_statistics(&mut self, job: &StatisticsJob, statistics: PlaneStatistics) {
+        let Some(layer) = self.layers.values_mut().find(|layer| layer.id == job.layer) else { return };
+        let channel = layer.channel_of(&job.coordinate, &self.axes);
+        let Some(Entry::Plane(plane)) = layer.get_mut(&job.coordinate) else { return };
+        if plane.source.id != job.plane.id {
+            return;
+        }
+        let statistics = Arc::new(statistics);
+        plane.statistics = Some(Arc::clone(&statistics));
+        layer.display.channel_mut(channel).measure(&statistics);
+        self.touch();
+    }
+
+    fn learn_names(&mut self, names: ComponentNames) {
+        for (component, values) in names {
+            self.names.entry(component).or_default().extend(values);
+        }
+    }
+
+    fn announce(&mut self, domain: &ComponentDomain, config: &DisplayConfig) {
+        use wellscope_protocol::component::ComponentMode;
+        for (component, values) in domain {
+            if config.component_modes.get(component).copied().unwrap_or_default() == ComponentMode::Stack
+                && self.axes.find(component).is_some()
+            {
+                for value in values {
+                    self.axes.announce(component, &value.clone().normalized_for(component));
+                }
+            }
+        }
+    }
+
+    fn take_item(
+        &mut self,
+        item: ItemHead,
+        payload: ReceivedPayload,
+        config: &DisplayConfig,
+        jobs: &mut Vec<StatisticsJob>,
+    ) -> Result<(), UpsertError> {
+        let route = route_of(&item, &payload, config)?;
+        if let ReceivedPayload::Image(image) = &payload {
+            check_extent(image, &item.path)?;
+        }
+        let layer_id = self.layer_of(&route, &item, config);
+        let info = Arc::new(ItemInfo {
+            path: item.path,
+            address: item.address,
+            shape: if let ReceivedPayload::Image(image) = &payload { image.shape.clone() } else { Vec::new() },
+        });
+        match payload {
+            ReceivedPayload::Image(image) => self.take_image(layer_id, &route, info, &image, jobs),
+            ReceivedPayload::Shapes(shapes) | ReceivedPayload::Points(shapes) => {
+                self.next_plane_id += 1;
+                let set = ShapeSet { shapes, item: Arc::clone(&info), revision: self.next_plane_id };
+                let coordinate = self.coordinate_of(&route, &info.address, &BTreeMap::new());
+                self.put(layer_id, coordinate, Entry::Shapes(set));
+            }
+        }
+        if !self.unsettled_routes.contains(&route.key) {
+            self.unsettled_routes.push(route.key);
+        }
+        if !self.has_fitted
+            && let Some(extent) = self.layer(layer_id).and_then(|layer| layer.extent)
+        {
+            self.camera.fit(extent);
+            self.has_fitted = true;
+        }
+        Ok(())
+    }
+
+    fn take_image(
+        &mut self,
+        layer: LayerId,
+        route: &Route,
+        item: Arc<ItemInfo>,
+        image: &ReceivedImage,
+        jobs: &mut Vec<StatisticsJob>,
+    ) {
+        let layout = &image.layout;
+        let samples = u64::from(layout.samples);
+        let plane_bytes = (layout.height * layout.width * samples) as usize * image.element.size_bytes();
+        let plane_count: usize = layout.plane_axes.iter().map(|axis| axis.values.len()).product();
+        let origin = image.spatial_origin_yx.unwrap_or_default();
+        for index in 0..plane_count {
+            let along_axes = values_along_axes(image, index);
+            let coordinate = self.coordinate_of(route, &item.address, &along_axes);
+            self.next_plane_id += 1;
+            let source = PlaneSource {
+                id: PlaneId(self.next_plane_id),
+                width: layout.width as u32,
+                height: layout.height as u32,
+                samples: layout.samples,
+                element: image.element,
+                pixels: PlanePixels::new(image.pixels.clone(), index * plane_bytes..(index + 1) * plane_bytes),
+            };
+            jobs.push(StatisticsJob { layer, coordinate: coordinate.clone(), plane: source.clone() });
+            let plane = Plane {
+                source,
+                origin_yx: [origin[0] as f64, origin[1] as f64],
+                source_shape_yx: image.source_spatial_shape_yx,
+                voxel_spacing: image.voxel_spacing.clone(),
+                statistics: None,
+                item: Arc::clone(&item),
+                index_in_item: index,
+            };
+            self.counters.planes += 1;
+            self.put(layer, coordinate, Entry::Plane(plane));
+        }
+    }
+
+    fn put(&mut self, layer: LayerId, coordinate: Coordinate, entry: Entry) {
+        let Some(layer) = self.layers.values_mut().find(|other| other.id == layer) else { return };
+        self.counters.replaced += u64::from(layer.get(&coordinate).is_some());
+        for (axis, value) in layer.upsert(coordinate, entry) {
+            self.axes.hold(axis, value);
+        }
+    }
+
+    /// The layer of a route, made when new, emptied when `clear_state` or `--replace-layers` ask for it.
+    fn layer_of(&mut self, route: &Route, item: &ItemHead, config: &DisplayConfig) -> LayerId {
+        self.axes.declare(&route.stack_components);
+        if !self.layers.contains_key(&route.key) {
+            self.next_layer_id += 1;
+            let id = LayerId(self.next_layer_id);
+            let taken: Vec<&str> = self.layers.values().map(|layer| layer.title.as_str()).collect();
+            let title = disambiguate(&route.title, item.producer_identity.as_ref(), &taken);
+            let mut layer = Layer::new(id, route.key.clone(), title, route.kind, LayerDisplay::new(&config.colormap));
+            layer.layer_values.clone_from(&route.layer_values);
+            self.layers.insert(route.key.clone(), layer);
+            self.selected.get_or_insert(id);
+        }
+        let replace_layers = self.replace_layers;
+        let stack: Vec<AxisId> = route.stack_components.iter().map(|component| self.axes.axis_of(component)).collect();
+        let Some(layer) = self.layers.get_mut(&route.key) else { return LayerId(0) };
+        if layer.stale || replace_layers {
+            for (axis, value) in layer.drop_data() {
+                self.axes.release(axis, value);
+            }
+        }
+        for axis in stack {
+            if !layer.axes.contains(&axis) {
+                layer.axes.push(axis);
+            }
+        }
+        if let Some(identity) = &item.producer_identity
+            && !layer.identities.contains(identity)
+        {
+            layer.identities.push(identity.clone());
+        }
+        layer.display.producer_colormap.clone_from(&config.colormap);
+        layer.id
+    }
+
+    fn coordinate_of(
+        &mut self,
+        route: &Route,
+        address: &Address,
+        along_axes: &BTreeMap<&str, &ComponentValue>,
+    ) -> Coordinate {
+        let values: Vec<(AxisId, ValueId)> = route
+            .stack_components
+            .iter()
+            .filter_map(|component| {
+                let value = along_axes.get(component.as_str()).copied().or_else(|| address.get(component))?;
+                let axis = self.axes.axis_of(component);
+                Some((axis, self.axes.intern(axis, &value.clone().normalized_for(component))))
+            })
+            .collect();
+        Coordinate::new(values)
+    }
+}
+
+/// Values of the leading axes at the `index`th plane of an array, numpy C order.
+fn values_along_axes(image: &ReceivedImage, index: usize) -> BTreeMap<&str, &ComponentValue> {
+    let mut rest = index;
+    let mut values = BTreeMap::new();
+    for axis in image.layout.plane_axes.iter().rev() {
+        values.insert(axis.component.as_str(), &axis.values[rest % axis.values.len()]);
+        rest /= axis.values.len();
+    }
+    values
+}
+
+fn check_extent(image: &ReceivedImage, path: &str) -> Result<(), UpsertError> {
+    let layout = &image.layout;
+    let planes: u64 = layout.plane_axes.iter().map(|axis| axis.values.len() as u64).product();
+    if planes > MAX_PLANES_PER_IMAGE {
+        return Err(UpsertError::TooManyPlanes { found: planes, path: path.to_owned() });
+    }
+    if layout.height > u64::from(u32::MAX) || layout.width > u64::from(u32::MAX) {
+        return Err(UpsertError::TooLarge { height: layout.height, width: layout.width, path: path.to_owned() });
+    }
+    Ok(())
+}
+
+fn route_of(item: &ItemHead, payload: &ReceivedPayload, config: &DisplayConfig) -> Result<Route, UpsertError> {
+    let (kind, layout) = match payload {
+        ReceivedPayload::Image(image) => (RouteKind::Image, Some(&image.layout)),
+        ReceivedPayload::Shapes(_) => (RouteKind::Shapes, None),
+        ReceivedPayload::Points(_) => (RouteKind::Points, None),
+    };
+    wellscope_protocol::route::route_of(&item.address, item.producer_identity.as_ref(), kind, layout, config)
+        .map_err(|reason| UpsertError::NoRoute { reason: reason.to_string(), path: item.path.clone() })
+}
