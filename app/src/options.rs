@@ -1,0 +1,218 @@
+//! The command line: each option with its default, its help and its checks.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use wellscope_protocol::control::PongSpelling;
+use wellscope_protocol::endpoint::Transport;
+
+/// Exit codes, as `--help` lists them.
+pub mod exit_code {
+    /// Closed by the user, a `shutdown` message or a signal.
+    pub const DONE: u8 = 0;
+    /// Anything not listed here.
+    pub const FAILED: u8 = 1;
+    // 2 is clap's: the command line could not be understood.
+    /// No GPU and no software renderer.
+    pub const NO_GPU: u8 = 3;
+    /// No display to open a window on.
+    pub const NO_DISPLAY: u8 = 4;
+    /// Another program serves the port.
+    pub const PORT_IN_USE: u8 = 5;
+    /// The endpoints could not be opened for another reason.
+    pub const NO_ENDPOINT: u8 = 6;
+}
+
+/// Live viewer for the images of an image-analysis pipeline.
+#[derive(Parser, Clone, Debug)]
+#[command(
+    name = "wellscope",
+    version,
+    after_help = "Exit codes:\n  0  closed by the user, a shutdown message or a signal\n  1  failed for a reason that is printed\n  2  the command line could not be understood\n  3  no GPU and no software renderer was found\n  4  no display to open a window on\n  5  another program serves the port\n  6  the endpoints could not be opened\n\nEnvironment: RUST_LOG sets what is logged (default: info), WGPU_BACKEND and WGPU_ADAPTER_NAME choose the GPU."
+)]
+pub struct Options {
+    /// Data port; producers stream to it. The control port is this plus 1000
+    #[arg(long, default_value_t = 5555, value_parser = parse_port)]
+    pub port: u16,
+
+    /// Control port, when it is not the data port plus 1000
+    #[arg(long, value_parser = parse_port)]
+    pub control_port: Option<u16>,
+
+    /// Port that producers up to polystore 0.2 listen on for acknowledgements
+    #[arg(long, default_value_t = 7555, value_parser = parse_port)]
+    pub ack_port: u16,
+
+    /// How producers on this machine connect
+    #[arg(long, value_enum, default_value_t = TransportOption::default())]
+    pub transport: TransportOption,
+
+    /// Address to listen on with --transport tcp; anything but loopback lets other machines connect, without a password
+    #[arg(long, default_value = "127.0.0.1")]
+    pub bind: IpAddr,
+
+    /// Window title; clients see it too
+    #[arg(long, default_value = "wellscope")]
+    pub title: String,
+
+    /// Application that the viewer reports to its clients, e.g. openhcs=0.8.6; OpenHCS reuses only viewers of its own version
+    #[arg(long, value_name = "ID=VERSION", value_parser = parse_application)]
+    pub application: Option<(String, String)>,
+
+    /// Spelling of the answer to pings: g3 for zmqruntime 0.2 (OpenHCS 0.8), g4 for zmqruntime 0.6
+    #[arg(long, value_enum, default_value_t = PongOption::G3)]
+    pub pong: PongOption,
+
+    /// Empty a layer before each item that it receives
+    #[arg(long)]
+    pub replace_layers: bool,
+
+    /// Draw a border in this colour around the canvas, to tell viewers apart
+    #[arg(long, value_name = "#RRGGBB", value_parser = parse_colour)]
+    pub accent_color: Option<[u8; 3]>,
+
+    /// Draw without a window, X or Wayland
+    #[arg(long)]
+    pub headless: bool,
+
+    /// Size of the window in logical pixels
+    #[arg(long, value_name = "WxH", default_value = "1280x800", value_parser = parse_size)]
+    pub window_size: (u32, u32),
+
+    /// Keep FILE, a PNG, up to date with the window: it is written whenever all that was received has been drawn
+    #[arg(long, value_name = "FILE")]
+    pub screenshot: Option<PathBuf>,
+
+    /// Write the log to FILE too, and tell clients where it is
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+
+    /// Print the GPUs, drivers and limits that were found, and exit
+    #[arg(long)]
+    pub info: bool,
+}
+
+/// `--transport`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum TransportOption {
+    /// Unix sockets under ~/.openhcs/ipc
+    Ipc,
+    /// TCP
+    Tcp,
+}
+
+impl Default for TransportOption {
+    /// Unix sockets where there are any, as OpenHCS does.
+    fn default() -> Self {
+        if cfg!(windows) { Self::Tcp } else { Self::Ipc }
+    }
+}
+
+impl From<TransportOption> for Transport {
+    fn from(option: TransportOption) -> Self {
+        match option {
+            TransportOption::Ipc => Self::Ipc,
+            TransportOption::Tcp => Self::Tcp,
+        }
+    }
+}
+
+/// `--pong`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum PongOption {
+    /// zmqruntime 0.2
+    G3,
+    /// zmqruntime 0.6
+    G4,
+}
+
+impl From<PongOption> for PongSpelling {
+    fn from(option: PongOption) -> Self {
+        match option {
+            PongOption::G3 => Self::G3,
+            PongOption::G4 => Self::G4,
+        }
+    }
+}
+
+fn parse_port(text: &str) -> Result<u16, String> {
+    match text.parse::<u16>() {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err("a port is a number from 1 to 65535".to_owned()),
+    }
+}
+
+fn parse_application(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((id, version)) if !id.is_empty() && !version.is_empty() => Ok((id.to_owned(), version.to_owned())),
+        _ => Err("expected ID=VERSION, e.g. openhcs=0.8.6".to_owned()),
+    }
+}
+
+fn parse_colour(text: &str) -> Result<[u8; 3], String> {
+    let digits = text.strip_prefix('#').unwrap_or(text);
+    let number = u32::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 6);
+    let [_, red, green, blue] = number.ok_or("expected six hexadecimal digits, e.g. #FF8800")?.to_be_bytes();
+    Ok([red, green, blue])
+}
+
+fn parse_size(text: &str) -> Result<(u32, u32), String> {
+    let sides =
+        text.split_once(['x', 'X']).and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
+    match sides {
+        Some((width, height)) if (16..=16_384).contains(&width) && (16..=16_384).contains(&height) => {
+            Ok((width, height))
+        }
+        _ => Err("expected WIDTHxHEIGHT, each from 16 to 16384, e.g. 1280x800".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn options_are_read_as_documented() {
+        let options = Options::parse_from([
+            "wellscope",
+            "--port",
+            "5600",
+            "--application",
+            "openhcs=0.8.6",
+            "--accent-color",
+            "#ff8000",
+            "--window-size",
+            "640x480",
+            "--transport",
+            "tcp",
+            "--headless",
+        ]);
+        assert_eq!(options.port, 5600);
+        assert_eq!(options.application, Some(("openhcs".to_owned(), "0.8.6".to_owned())));
+        assert_eq!(options.accent_color, Some([255, 128, 0]));
+        assert_eq!(options.window_size, (640, 480));
+        assert_eq!(options.transport, TransportOption::Tcp);
+        assert!(options.headless);
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_what_was_expected() {
+        for (arguments, expected) in [
+            (["--port", "0"], "1 to 65535"),
+            (["--port", "70000"], "1 to 65535"),
+            (["--application", "openhcs"], "ID=VERSION"),
+            (["--accent-color", "red"], "hexadecimal"),
+            (["--window-size", "0x9"], "WIDTHxHEIGHT"),
+        ] {
+            let error = Options::try_parse_from(["wellscope", arguments[0], arguments[1]]).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Start-up: endpoints first, so that a pipeline never waits for the window; then the GPU, the window and the loop.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use anyhow::Context;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use wellscope_protocol::endpoint::{EndpointNaming, Transport};
+use wellscope_receiver::{Receiver, ReceiverConfig, StartError, ViewerIdentity};
+
+use crate::host::wake::Wake;
+use crate::host::{self, HostError, HostOptions};
+use crate::options::{Options, exit_code};
+use crate::signals::{self, ExitRequested};
+use crate::systems::control::Clients;
+use crate::systems::follow::FollowFile;
+use crate::systems::intake::{Inbox, StatisticsWorkers};
+use crate::ui::status::ViewerStatus;
+use crate::viewer::Viewer;
+use crate::viewer_plugin::ViewerPlugin;
+
+/// Runs the viewer until it is closed. Whatever goes wrong is one printed sentence and an exit code of `--help`.
+pub fn run(options: Options) -> ExitCode {
+    if let Err(error) = start_log(options.log_file.as_deref()) {
+        eprintln!("wellscope: {error:#}");
+        return ExitCode::from(exit_code::FAILED);
+    }
+    if options.info {
+        println!("{}", host::adapters::describe());
+        return ExitCode::from(exit_code::DONE);
+    }
+    match view(options) {
+        Ok(()) => ExitCode::from(exit_code::DONE),
+        Err(error) => {
+            tracing::error!("{error:#}");
+            eprintln!("wellscope: {error:#}");
+            ExitCode::from(code_of(&error))
+        }
+    }
+}
+
+fn view(options: Options) -> anyhow::Result<()> {
+    let host_options = HostOptions {
+        headless: options.headless,
+        window_size: options.window_size,
+        title: options.title.clone(),
+        ..HostOptions::default()
+    };
+    // A window that cannot open is found out before the port is taken: the launcher then sees one clear failure.
+    host::check_display(&host_options)?;
+
+    // The receiver starts before there is a loop to wake; what arrives meanwhile waits in its channel.
+    let late_wake: Arc<OnceLock<Wake>> = Arc::default();
+    let wake_loop = {
+        let late_wake = Arc::clone(&late_wake);
+        move || {
+            if let Some(wake) = late_wake.get() {
+                wake.wake();
+            }
+        }
+    };
+    let (receiver, inbox) = Receiver::start(receiver_config(&options)?, Arc::new(wake_loop.clone()))?;
+    let endpoint = format!(
+        "{} {}",
+        if options.transport == crate::options::TransportOption::Ipc { "ipc" } else { "tcp" },
+        options.port
+    );
+    tracing::info!(data = %receiver.endpoints().data_url, control = %receiver.endpoints().control_url, "listening");
+    let counters = receiver.counters();
+
+    let exit = ExitRequested::default();
+    let receiver = Arc::new(Mutex::new(Some(receiver)));
+    signals::handle(exit.clone(), wake_loop, {
+        let receiver = Arc::clone(&receiver);
+        move || shut_down(&receiver)
+    })
+    .context("the system refused signal handlers")?;
+
+    let result = host::build_app(host_options).map_err(anyhow::Error::from).and_then(|mut app| {
+        let wake = app.world().resource::<Wake>().clone();
+        let status = ViewerStatus {
+            endpoint,
+            title: options.title.clone(),
+            accent: options.accent_color,
+            adapter: host::adapters::chosen(&app),
+            ..ViewerStatus::default()
+        };
+        app.insert_resource(Viewer {
+            title: options.title.clone(),
+            replace_layers: options.replace_layers,
+            ..Viewer::default()
+        })
+        .insert_resource(Inbox(inbox))
+        .insert_resource(StatisticsWorkers::start(&wake).context("the system refused a thread")?)
+        .insert_resource(Clients { counters })
+        .insert_resource(status)
+        .insert_resource(exit)
+        .add_plugins(ViewerPlugin);
+        if let Some(file) = options.screenshot.clone() {
+            app.insert_resource(FollowFile::new(file));
+        }
+        // From here on deliveries wake the loop; this once for those that came before.
+        let _ = late_wake.set(wake.clone());
+        wake.wake();
+        match app.run() {
+            bevy::app::AppExit::Success => Ok(()),
+            bevy::app::AppExit::Error(code) => Err(anyhow::anyhow!("the window ended with code {code}")),
+        }
+    });
+    shut_down(&receiver);
+    result
+}
+
+fn shut_down(receiver: &Mutex<Option<Receiver>>) {
+    let receiver = receiver.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+    if let Some(receiver) = receiver {
+        receiver.shut_down();
+    }
+}
+
+fn receiver_config(options: &Options) -> anyhow::Result<ReceiverConfig> {
+    // Python's `Path.home()`, which producers build socket paths from, reads the same variable.
+    let home = std::env::home_dir().context("no home directory: set HOME")?;
+    Ok(ReceiverConfig {
+        port: options.port,
+        control_port: options.control_port,
+        ack_port: options.ack_port,
+        transport: Transport::from(options.transport),
+        bind: options.bind,
+        naming: EndpointNaming::openhcs(),
+        identity: ViewerIdentity {
+            application: options.application.clone(),
+            title: options.title.clone(),
+            log_file: options.log_file.clone(),
+            ..ViewerIdentity::default()
+        },
+        pong_spelling: options.pong.into(),
+        ..ReceiverConfig::new(home)
+    })
+}
+
+/// Logs to standard output, where launchers redirect it into their log file, and to `--log-file`.
+fn start_log(file: Option<&Path>) -> anyhow::Result<()> {
+    // The GPU stack reports harmless oddities of drivers as warnings; RUST_LOG brings them back.
+    let default = "info,wgpu_hal=error,wgpu_core=error,naga=error,bevy_render=warn,bevy_winit=warn,bevy_egui=error";
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let file = match file {
+        None => None,
+        Some(path) => {
+            if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+                std::fs::create_dir_all(folder).with_context(|| format!("cannot make the log's folder {folder:?}"))?;
+            }
+            let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+            Some(file.with_context(|| format!("cannot write the log file {path:?}"))?)
+        }
+    };
+    let to_file = file.map(|file| tracing_subscriber::fmt::layer().with_ansi(false).with_writer(Mutex::new(file)));
+    let to_stdout = tracing_subscriber::fmt::layer().with_ansi(false);
+    tracing_subscriber::registry().with(filter).with(to_stdout).with(to_file).init();
+    Ok(())
+}
+
+fn code_of(error: &anyhow::Error) -> u8 {
+    if let Some(error) = error.downcast_ref::<HostError>() {
+        return match error {
+            HostError::NoGpu { .. } => exit_code::NO_GPU,
+            HostError::NoDisplay { .. } => exit_code::NO_DISPLAY,
+            _ => exit_code::FAILED,
+        };
+    }
+    match error.downcast_ref::<StartError>() {
+        Some(error) if error.is_in_use() => exit_code::PORT_IN_USE,
+        Some(_) => exit_code::NO_ENDPOINT,
+        None => exit_code::FAILED,
+    }
+}

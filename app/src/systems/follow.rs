@@ -1,0 +1,86 @@
+//! `--screenshot FILE`: a PNG of the window that is written anew whenever all that was received has been drawn.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use bevy::prelude::*;
+
+use crate::host::wake::Wake;
+use crate::render::RenderReport;
+use crate::render::scene::Scene;
+use crate::render::screenshot::{PendingScreenshot, ScreenshotScope, Screenshots};
+use crate::systems::ViewerSystems;
+use crate::systems::intake::StatisticsWorkers;
+use crate::ui::problems::{Problems, Severity};
+
+/// Pictures are at least this far apart, so that a burst is not spent on writing PNGs.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(300);
+
+/// Keeps a file up to date with the window.
+pub struct FollowPlugin;
+
+impl Plugin for FollowPlugin {
+    fn build(&self, app: &mut App) {
+        app.add_systems(PostUpdate, follow.run_if(resource_exists::<FollowFile>).in_set(ViewerSystems::Answer));
+    }
+}
+
+/// The file and what it shows.
+#[derive(Resource)]
+pub struct FollowFile {
+    path: PathBuf,
+    written_generation: Option<u64>,
+    last: Option<Instant>,
+    pending: Option<(u64, PendingScreenshot)>,
+    has_failed: bool,
+}
+
+impl FollowFile {
+    /// Nothing written yet.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, written_generation: None, last: None, pending: None, has_failed: false }
+    }
+}
+
+fn follow(
+    mut file: ResMut<FollowFile>,
+    scene: Res<Scene>,
+    report: Res<RenderReport>,
+    workers: Res<StatisticsWorkers>,
+    mut screenshots: Screenshots,
+    mut problems: ResMut<Problems>,
+    wake: Res<Wake>,
+) {
+    if let Some((generation, pending)) = file.pending.take() {
+        match pending.try_take() {
+            None => {
+                file.pending = Some((generation, pending));
+                wake.wake();
+                return;
+            }
+            Some(picture) => {
+                if let Err(error) = picture.write_png(&file.path)
+                    && !file.has_failed
+                {
+                    // Once: a full disk must not fill the log too.
+                    file.has_failed = true;
+                    let sentence = format!("the picture that --screenshot asks for cannot be written: {error}");
+                    tracing::error!("{sentence}");
+                    problems.report(Severity::Error, sentence);
+                }
+                file.written_generation = Some(generation);
+                file.last = Some(Instant::now());
+            }
+        }
+    }
+    let is_drawn = report.drawn_generation() >= scene.generation && !workers.is_busy();
+    if !is_drawn || file.written_generation == Some(scene.generation) {
+        return;
+    }
+    if file.last.is_some_and(|last| last.elapsed() < SHORTEST_INTERVAL) {
+        wake.wake_after(SHORTEST_INTERVAL);
+        return;
+    }
+    file.pending = Some((scene.generation, screenshots.request(ScreenshotScope::Window)));
+    wake.wake();
+}

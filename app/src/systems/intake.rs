@@ -1,0 +1,150 @@
+//! Intake: from the receiver's channel into the stacks, and statistics off the render thread.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bevy::prelude::*;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use wellscope_receiver::{ControlCall, Delivery};
+
+use crate::host::wake::Wake;
+use crate::signals::ExitRequested;
+use crate::statistics::{PlaneStatistics, plane_statistics};
+use crate::systems::ViewerSystems;
+use crate::ui::problems::{Problems, Severity};
+use crate::viewer::Viewer;
+use crate::viewer::ingest::StatisticsJob;
+
+/// Time that intake may take from one frame. What is left over waits in the receiver's channel for the next frame, so a
+/// burst shows progress instead of freezing the window.
+const FRAME_SHARE: Duration = Duration::from_millis(8);
+
+/// Takes deliveries into the viewer.
+pub struct IntakePlugin;
+
+impl Plugin for IntakePlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<PendingCalls>()
+            .add_systems(Update, (take_statistics, take_deliveries, feed_statistics).chain().in_set(ViewerSystems::Ingest));
+    }
+}
+
+/// The receiver's end of the wire.
+#[derive(Resource)]
+pub struct Inbox(pub Receiver<Delivery>);
+
+/// Control calls that were taken from the channel, in order, and not answered yet.
+#[derive(Resource, Default)]
+pub struct PendingCalls(pub Vec<ControlCall>);
+
+/// Threads that measure planes. Both channels are bounded; jobs beyond that wait in a list, which holds references to
+/// pixels that the stacks hold anyway.
+#[derive(Resource)]
+pub struct StatisticsWorkers {
+    jobs: Sender<StatisticsJob>,
+    done: Receiver<(StatisticsJob, PlaneStatistics)>,
+    backlog: VecDeque<StatisticsJob>,
+    in_work: usize,
+}
+
+impl StatisticsWorkers {
+    /// Starts the threads. They end when this is dropped.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn start(wake: &Wake) -> std::io::Result<Self> {
+        let (jobs, work) = bounded::<StatisticsJob>(64);
+        let (finished, done) = bounded(1024);
+        // One core is left to the receiver and the renderer.
+        let threads = std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 4));
+        for number in 0..threads {
+            let (work, finished, wake) = (work.clone(), finished.clone(), wake.clone());
+            std::thread::Builder::new().name(format!("statistics-{number}")).spawn(move || {
+                while let Ok(job) = work.recv() {
+                    let plane = &job.plane;
+                    let statistics = plane_statistics(plane.element, plane.samples, plane.pixels.as_bytes());
+                    if finished.send((job, statistics)).is_err() {
+                        break;
+                    }
+                    wake.wake();
+                }
+            })?;
+        }
+        Ok(Self { jobs, done, backlog: VecDeque::new(), in_work: 0 })
+    }
+
+    /// Whether planes wait for their statistics.
+    pub fn is_busy(&self) -> bool {
+        self.in_work > 0 || !self.backlog.is_empty()
+    }
+}
+
+fn take_statistics(mut viewer: ResMut<Viewer>, mut workers: ResMut<StatisticsWorkers>) {
+    while let Ok((job, statistics)) = workers.done.try_recv() {
+        workers.in_work -= 1;
+        viewer.take_statistics(&job, statistics);
+    }
+}
+
+fn take_deliveries(
+    inbox: Res<Inbox>,
+    mut viewer: ResMut<Viewer>,
+    mut workers: ResMut<StatisticsWorkers>,
+    mut calls: ResMut<PendingCalls>,
+    mut problems: ResMut<Problems>,
+    exit: Res<ExitRequested>,
+    wake: Res<Wake>,
+) {
+    let started = Instant::now();
+    while let Ok(delivery) = inbox.0.try_recv() {
+        match delivery {
+            Delivery::Batch(batch) => {
+                let ingested = viewer.take_batch(batch);
+                workers.backlog.extend(ingested.jobs);
+                for sentence in ingested.problems {
+                    tracing::error!("{sentence}");
+                    problems.report(Severity::Error, sentence);
+                }
+            }
+            // Answered after this frame's decisions, so that the answer tells what is then shown.
+            Delivery::Call(call) => calls.0.push(call),
+            Delivery::Clear => viewer.clear_state(),
+            Delivery::Problem(problem) => problems.report(Severity::Error, problem.text),
+            Delivery::ShutdownRequested => exit.request(),
+        }
+        if started.elapsed() > FRAME_SHARE {
+            wake.wake();
+            break;
+        }
+    }
+}
+
+/// Hands out as many jobs as the workers' channel takes; planes that the view shows go first.
+fn feed_statistics(viewer: Res<Viewer>, mut workers: ResMut<StatisticsWorkers>) {
+    if workers.backlog.is_empty() {
+        return;
+    }
+    let shown: Vec<_> = viewer
+        .layers
+        .values()
+        .filter(|layer| layer.visible)
+        .filter_map(|layer| Some(layer.plane_at(&viewer.axes)?.source.id))
+        .collect();
+    let workers = &mut *workers;
+    for id in shown {
+        if let Some(place) = workers.backlog.iter().position(|job| job.plane.id == id)
+            && let Some(job) = workers.backlog.remove(place)
+        {
+            workers.backlog.push_front(job);
+        }
+    }
+    while let Some(job) = workers.backlog.pop_front() {
+        match workers.jobs.try_send(job) {
+            Ok(()) => workers.in_work += 1,
+            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => {
+                workers.backlog.push_front(job);
+                break;
+            }
+        }
+    }
+}

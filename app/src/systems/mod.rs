@@ -1,0 +1,19 @@
+//! What happens in a frame, a file per capability.
+
+pub mod control;
+pub mod follow;
+pub mod intake;
+pub mod show;
+
+use bevy::prelude::SystemSet;
+
+/// Stages of a frame, in run order.
+#[derive(SystemSet, Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ViewerSystems {
+    /// Take in what arrived: batches, control calls, statistics.
+    Ingest,
+    /// Carry out the user's commands and decide what is shown.
+    Resolve,
+    /// Answer what waited for the decision.
+    Answer,
+}

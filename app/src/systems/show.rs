@@ -1,0 +1,69 @@
+//! Showing: the user's commands are carried out and become the scene that the renderer draws.
+
+use bevy::prelude::*;
+
+use crate::colormap::ColormapRows;
+use crate::host::wake::Wake;
+use crate::render::scene::Scene;
+use crate::systems::ViewerSystems;
+use crate::ui::canvas::CanvasArea;
+use crate::ui::problems::{Problems, Severity};
+use crate::viewer::Viewer;
+use crate::viewer::command::ViewCommand;
+
+/// Carries out commands and resolves the scene.
+pub struct ShowPlugin;
+
+impl Plugin for ShowPlugin {
+    fn build(&self, app: &mut App) {
+        app.add_message::<ViewCommand>()
+            .init_resource::<Holes>()
+            .add_systems(PostUpdate, (apply_commands, resolve_scene).chain().in_set(ViewerSystems::Resolve));
+    }
+}
+
+/// Titles of visible layers that have nothing where the sliders stand.
+#[derive(Resource, Default)]
+pub struct Holes(pub Vec<String>);
+
+fn apply_commands(mut commands: MessageReader<ViewCommand>, mut viewer: ResMut<Viewer>, wake: Res<Wake>) {
+    if commands.is_empty() {
+        return;
+    }
+    for command in commands.read() {
+        viewer.apply(command.clone());
+    }
+    // Panels were laid out before the commands; one more frame shows them their effect.
+    wake.wake();
+}
+
+fn resolve_scene(
+    mut viewer: ResMut<Viewer>,
+    mut rows: ResMut<ColormapRows>,
+    mut scene: ResMut<Scene>,
+    mut holes: ResMut<Holes>,
+    mut problems: ResMut<Problems>,
+    area: Res<CanvasArea>,
+    mut resolved_revision: Local<Option<u64>>,
+) {
+    if area.rect != scene.canvas {
+        let size = [f64::from(area.rect.width), f64::from(area.rect.height)];
+        viewer.camera.resize(size);
+        viewer.touch();
+    }
+    if *resolved_revision == Some(viewer.revision) {
+        return;
+    }
+    *resolved_revision = Some(viewer.revision);
+    let resolved = viewer.resolve(&mut rows);
+    scene.generation += 1;
+    scene.canvas = area.rect;
+    scene.camera = resolved.camera;
+    scene.draws = resolved.draws;
+    scene.prefetch = resolved.prefetch;
+    holes.0 = resolved.holes;
+    for warning in resolved.warnings {
+        tracing::warn!("{warning}");
+        problems.report(Severity::Warning, warning);
+    }
+}
