@@ -3,10 +3,23 @@
 //! Producer → viewer, one JSON frame on REQ/REP; pixels stay in shared memory or come inline.
 //! Sources: polystore 0.1.9 (G2), 0.2.19 (G3), 0.6.3 (G4), openhcs 0.8.6.
 
+mod decode;
+mod encode;
+mod error;
+mod inline;
+mod item;
+mod json_text;
+mod layout;
+mod shapes;
+
 use std::collections::BTreeMap;
 
 use crate::component::{ComponentMode, ComponentValue};
 use crate::dtype::DType;
+
+pub use decode::BatchLimits;
+pub use error::{BatchError, ItemError};
+use json_text::{LenientF64, non_finite, reason};
 
 /// Values of components at which an item lies: `{"well": "A01", "channel": 1, ...}`. The wire's `metadata`.
 pub type Address = BTreeMap<String, ComponentValue>;
@@ -38,6 +51,10 @@ pub struct Item {
     /// `path`: where the producer has or would have it on disk. Identity for tables; never opened by us.
     pub path: String,
     /// `metadata` (G0: `component_metadata`), never empty.
+    ///
+    /// G1 and G2 also put `source`, `extension`, `step_name` and `step_index` there; these are kept only when the batch's
+    /// display config names them as components. G0's item-level `step_index` and `step_name` are kept under those names:
+    /// the route of a G0 item is made of them.
     pub address: Address,
     /// `image_id`: what an `image_ack` names. `None`: untracked, no ack.
     pub image_id: Option<String>,
@@ -65,7 +82,7 @@ pub enum Payload {
 pub struct ImagePayload {
     /// Extent per axis, numpy C order, slowest first: `[.., y, x]` or `[.., y, x, rgb(a)]`. No extent is 0.
     pub shape: Vec<u64>,
-    /// Element type and byte order.
+    /// Element type and byte order. Little-endian for inline data, whatever was declared.
     pub dtype: DType,
     /// `shape` x element size, checked not to overflow.
     pub size_bytes: u64,
@@ -197,7 +214,8 @@ pub struct Shape {
     pub metadata: serde_json::Map<String, serde_json::Value>,
 }
 
-/// Geometry of a shape, all in `[y, x]` pixels.
+/// Geometry of a shape, all in `[y, x]` pixels. Every number is finite; vertices that were not are left out, so a list may
+/// be shorter than a figure needs, or empty.
 #[derive(Clone, PartialEq, Debug)]
 pub enum ShapeGeometry {
     /// Closed outline.
