@@ -15,7 +15,7 @@ const RAMPS: &[(&str, &[[f64; 3]])] = &[
     ("cyan", &[BLACK, [0.0, 255.0, 255.0]]),
     ("magenta", &[BLACK, [255.0, 0.0, 255.0]]),
     ("yellow", &[BLACK, [255.0, 255.0, 0.0]]),
-    // napari, after the LUTs "BOP".
+    // napari 0.6.6 has tables that drop fractions; these lines stay within 2 levels of them.
     ("bop blue", &[BLACK, [32.0, 173.0, 248.0]]),
     ("bop orange", &[BLACK, [248.0, 173.0, 32.0]]),
     ("bop purple", &[BLACK, [148.0, 32.0, 148.0]]),
