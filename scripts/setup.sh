@@ -39,12 +39,12 @@ Install it with rustup (the toolchain installer of rust-lang.org), then run this
 
 # missing_packages NAME...: those Debian packages that are not installed, one per line.
 missing_packages() {
-    local package
+    local package states
     for package in "$@"; do
-        # t64: the name that Debian 13 and Ubuntu 24.04 gave to some libraries.
-        if ! dpkg-query -W -f='${Status}\n' "$package" "${package}t64" 2>/dev/null | grep -q 'install ok installed'; then
-            printf '%s\n' "$package"
-        fi
+        # t64: the name that Debian 13 and Ubuntu 24.04 gave to some libraries. dpkg-query fails when it knows only
+        # one of the two, so only its words count.
+        states="$(dpkg-query -W -f='${Status}\n' "$package" "${package}t64" 2>/dev/null || true)"
+        [[ "$states" == *"install ok installed"* ]] || printf '%s\n' "$package"
     done
 }
 
@@ -168,7 +168,8 @@ wheels, into = map(pathlib.Path, sys.argv[1:])
 for wheel in wheels.glob("stardist-*.whl"):
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
-            if name.startswith("stardist/data/images/") or name.endswith("LICENSE.txt"):
+            is_image = name.startswith("stardist/data/images/") and not name.endswith("/")
+            if is_image or name.endswith("LICENSE.txt"):
                 (into / pathlib.PurePosixPath(name).name).write_bytes(archive.read(name))
 PYTHON
         rm -rf "$wheels"
