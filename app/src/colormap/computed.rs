@@ -75,8 +75,10 @@ const RAMPS: &[(&str, &[[f64; 3]])] = &[
     ),
 ];
 
+type Formula = fn() -> ColormapTable;
+
 /// Maps that need a formula of their own.
-const FORMULAS: &[(&str, fn() -> ColormapTable)] = &[
+const FORMULAS: &[(&str, Formula)] = &[
     ("HiLo", hi_lo),
     ("RdYeBuCy", red_yellow_blue_cyan),
     ("cubehelix", vispy_cubehelix),
