@@ -51,7 +51,7 @@ BLUR_SIGMA_PX = 2.0
 NUCLEI_CHANNEL, EDGES_CHANNEL, Z_STACK_CHANNEL, HISTOLOGY_CHANNEL = 1, 2, 3, 4
 Z_PLANES = 31
 
-COMPONENT_NAMES = {
+COMPONENT_NAMES: dict[str, dict[str, str | None]] = {
     "channel": {
         str(NUCLEI_CHANNEL): "nuclei (fluorescence)",
         str(EDGES_CHANNEL): "edge strength (computed)",
@@ -59,7 +59,7 @@ COMPONENT_NAMES = {
         str(HISTOLOGY_CHANNEL): "stain (RGB)",
     },
     "timepoint": {str(t): f"crop moved {(t - 1) * SHIFT_PX} px" for t in TIMEPOINTS},
-    "well": {well: None for well in (*NUCLEI_WELLS, Z_STACK_WELL, HISTOLOGY_WELL)},
+    "well": dict.fromkeys((*NUCLEI_WELLS, Z_STACK_WELL, HISTOLOGY_WELL)),
 }
 #: Every value of the plate, declared with each batch as OpenHCS does; far from every combination exists.
 PLATE_DOMAIN = {

@@ -2,8 +2,8 @@
 
     python demo-tour.py --port 5555 --transport ipc --into FOLDER
 
-Speaks to the viewer's control socket only: `state` to learn the routes, `navigate` to move the sliders, `settle` to wait
-until the plane is drawn, and `screenshot`. Prints the path of every picture.
+Speaks to the viewer's control socket only: `state` to learn the routes, `navigate` to move the sliders, `settle` to
+wait until the plane is drawn, and `screenshot`. Prints the path of every picture.
 """
 
 from __future__ import annotations

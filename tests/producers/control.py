@@ -93,7 +93,7 @@ def exchange(endpoint: ViewerEndpoint, request: bytes, *, timeout_seconds: float
     NoReply
         when `timeout_seconds` pass without one.
     """
-    socket = zmq.Context.instance().socket(zmq.REQ)
+    socket: zmq.Socket = zmq.Context.instance().socket(zmq.REQ)
     try:
         socket.setsockopt(zmq.LINGER, 0)
         socket.connect(target_of(endpoint).control_url(endpoint.config))

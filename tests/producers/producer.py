@@ -1,4 +1,4 @@
-"""A producer made of the real packages: polystore's napari streaming backend, and zmqruntime's ack listener and tracker.
+"""A producer made of the real packages: polystore's napari streaming backend, zmqruntime's ack listener and tracker.
 
 The same file runs with polystore 0.2.19 + zmqruntime 0.2.24 (generation G3) and with 0.6.3 + 0.6.5 (G4): the backend's
 calls are the same, only what it puts on the wire differs. Here is what OpenHCS would add around the backend: a

@@ -25,7 +25,8 @@ random from `seed`, in the type's range (0..1 for floats); `disc` is a bright di
 `polyline` (coordinates), `ellipse` (center, radii), `point` (coordinates).
 
 Output, one JSON object per line: `{"batch": 0, "status": "ok"|"error", ...}` per batch, then one `{"ack": {...}}` per
-acknowledgement, then `{"done": true, ...}`. The exit status is 0 also when the viewer refused a batch: that is an answer.
+acknowledgement, then `{"done": true, ...}`. The exit status is 0 also when the viewer refused a batch, for that is an
+answer.
 """
 
 from __future__ import annotations
@@ -52,10 +53,10 @@ def array_of(spec: dict[str, Any]) -> np.ndarray:
     if pattern == "ramp":
         # Through uint64, so that a byte wraps at 256 instead of failing.
         counts = np.arange(int(np.prod(shape)), dtype=np.uint64).reshape(shape)
-        return counts % 2 == 1 if dtype == bool else counts.astype(dtype)
+        return counts % 2 == 1 if dtype.kind == "b" else counts.astype(dtype)
     if pattern == "noise":
         random = np.random.default_rng(spec.get("seed", 0))
-        if dtype == bool:
+        if dtype.kind == "b":
             return random.integers(0, 2, shape).astype(bool)
         if dtype.kind in "iu":
             limits = np.iinfo(dtype)

@@ -1,6 +1,8 @@
 """The producers themselves, streamed into the stand-in viewer: what the end-to-end tests rely on.
 
-    python tests/producers/test_producers.py        with the Python of either environment
+    python tests/producers/test_producers.py
+
+with the Python of either environment
 """
 
 from __future__ import annotations
@@ -112,7 +114,7 @@ class Viewer:
 
 class StreamedBatches(unittest.TestCase):
     def streamed(self, transport: str) -> None:
-        arrays = [
+        arrays: list[dict[str, Any]] = [
             {"pattern": "ramp", "shape": [16, 24], "dtype": "uint16"},
             {"pattern": "noise", "shape": [9, 7], "dtype": ">u2", "seed": 3},
             {"pattern": "noise", "shape": [3, 5, 6], "dtype": "float32", "seed": 4},
@@ -212,8 +214,8 @@ class ControlRequests(unittest.TestCase):
 
     def test_no_viewer_means_no_reply(self) -> None:
         run = subprocess.run(
-            [sys.executable, HERE / "control.py", "--transport", "tcp", "--port", str(free_port(also_above=1000))]
-            + ["--timeout-seconds", "0.3", "state"],
+            [sys.executable, str(HERE / "control.py"), "--transport", "tcp"]
+            + ["--port", str(free_port(also_above=1000)), "--timeout-seconds", "0.3", "state"],
             capture_output=True,
             text=True,
         )

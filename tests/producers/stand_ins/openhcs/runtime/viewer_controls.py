@@ -7,9 +7,10 @@ Only the declarations are ours to repeat; a real installation, when there is one
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Mapping
+from typing import Any
 
 
 class ViewerShapePayloadProjection(Enum):

@@ -1,4 +1,4 @@
-"""`screenshot` payload of OpenHCS 0.8.6's user interface (see `openhcs.runtime.viewer_controls` for why it stands here).
+"""`screenshot` payload of OpenHCS 0.8.6's user interface (`openhcs.runtime.viewer_controls` says why it is here).
 
 No slots here: this one pickles as its class path and a dict of its fields.
 """

@@ -1,4 +1,4 @@
-"""Connection record of OpenHCS 0.8.6's agent requests (see `openhcs.runtime.viewer_controls` for why it stands here)."""
+"""Connection record of OpenHCS 0.8.6's agent requests (`openhcs.runtime.viewer_controls` says why it stands here)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The agent's own `screenshot` payload in OpenHCS 0.8.6 (see `openhcs.runtime.viewer_controls` for why it stands here)."""
+"""The agent's own `screenshot` payload in OpenHCS 0.8.6 (`openhcs.runtime.viewer_controls` says why it is here)."""
 
 from __future__ import annotations
 
