@@ -3,8 +3,8 @@
     python stand_in_viewer.py --port 5555 --transport ipc --pong g3
 
 Binds data (port) and control (port + 1000), answers every batch after copying its segments, acknowledges every item,
-and answers ping, settle, state and shutdown. Prints a line per batch: each item's address with the SHA-256 of its pixels.
-It shows nothing. It ends on `shutdown`, on `force_shutdown`, and on SIGTERM.
+and answers ping, settle, state and shutdown. Prints a line per batch: the address of each item with the SHA-256 of
+its pixels. It shows nothing. It ends on `shutdown`, on `force_shutdown`, and on SIGTERM.
 """
 
 from __future__ import annotations
