@@ -1,1 +1,43 @@
-//! Skeleton.
+//! The producer side of the wire: sends batches of images, shapes and points to a viewer, listens for its acks, and
+//! makes control calls. Speaks to wellscope and to the napari viewer of OpenHCS alike.
+//!
+//! Pixels travel by shared memory on this machine. [`Producer::send_batch`] blocks until the viewer has copied them, at
+//! most until its deadline; no call panics or waits for ever when the viewer is gone.
+//!
+//! ```no_run
+//! use wellscope_client::{BatchRequest, ImageItem, Producer, ProducerConfig, ViewerEndpoint};
+//! let mut producer = Producer::connect(ProducerConfig::new(ViewerEndpoint::openhcs(5555)))?;
+//! let pixels = ndarray::Array2::<u16>::zeros((512, 512));
+//! let image = ImageItem::new("/plate/A01_w1.tif", pixels.view()).at("well", "A01").at("channel", 1);
+//! producer.send_batch(BatchRequest::new().item(image))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod ack;
+mod control;
+mod element;
+mod endpoint;
+mod prepare;
+mod process;
+mod producer;
+mod request;
+mod segment;
+mod socket;
+
+pub use ack::{AckError, AckMode, Generation};
+pub use control::{
+    CLEAR_STATE_TIMEOUT, ControlClient, ControlError, Navigation, PING_TIMEOUT, Pong, SHUTDOWN_TIMEOUT, STATE_TIMEOUT,
+    ScreenshotOptions, ScreenshotScope, Settled, StateOptions,
+};
+pub use element::Element;
+pub use endpoint::ViewerEndpoint;
+pub use prepare::ItemError;
+pub use process::ProcessIdentity;
+pub use producer::{ConnectError, Producer, ProducerConfig, SendError};
+pub use request::{
+    BatchRequest, ImageItem, OPENHCS_COMPONENTS, RequestItem, RoiItem, manual_identity, openhcs_display_config,
+    step_identity,
+};
+pub use segment::SegmentError;
+pub use socket::RequestError;
+pub use wellscope_protocol::endpoint::{EndpointError, EndpointNaming, Transport};

@@ -1,0 +1,58 @@
+//! Who we are, in the form in which the other side checks it: process id and start time.
+
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// `{pid, create_time}` of zmqruntime 0.6.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct ProcessIdentity {
+    /// Process id.
+    pub pid: u32,
+    /// Seconds since the epoch at which the process started, computed as psutil does; peers compare it exactly.
+    pub create_time: f64,
+}
+
+impl ProcessIdentity {
+    /// This process.
+    ///
+    /// On Linux the start time is psutil's. Elsewhere it is the time of the first call, which psutil would not confirm.
+    pub fn of_this_process() -> Self {
+        static FIRST_CALL: OnceLock<f64> = OnceLock::new();
+        let create_time = linux_create_time().unwrap_or_else(|| {
+            *FIRST_CALL
+                .get_or_init(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()))
+        });
+        Self { pid: std::process::id(), create_time }
+    }
+
+    /// As it travels in JSON.
+    pub(crate) fn to_json(self) -> serde_json::Value {
+        serde_json::json!({"pid": self.pid, "create_time": self.create_time})
+    }
+}
+
+/// psutil: boot time in whole seconds + start of the process in clock ticks / ticks per second.
+fn linux_create_time() -> Option<f64> {
+    // USER_HZ, the unit of /proc, is 100 on every Linux architecture that Rust supports.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string("/proc/stat").ok()?;
+    let boot_time: f64 = stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    let own = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The command's name is in parentheses and may hold anything; the fields after it are plain. Start time is the 22nd.
+    let (_, fields) = own.rsplit_once(") ")?;
+    let start_ticks: f64 = fields.split(' ').nth(19)?.parse().ok()?;
+    Some(start_ticks / TICKS_PER_SECOND + boot_time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_started_in_the_past_and_not_before_the_epoch() {
+        let identity = ProcessIdentity::of_this_process();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+        assert!(identity.create_time > 0.0 && identity.create_time <= now + 1.0, "{identity:?} at {now}");
+        assert_eq!(identity, ProcessIdentity::of_this_process());
+    }
+}

@@ -1,0 +1,142 @@
+//! Shared-memory segments: created under a name of the wire, written once, unlinked when dropped.
+
+use shared_memory::{Shmem, ShmemConf, ShmemError};
+
+/// Why a segment could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentError {
+    /// The system refused to create or map it.
+    #[error("cannot create a shared-memory segment of {size_bytes} bytes: {cause}. Segment: {name:?}")]
+    Create {
+        /// Bytes that were asked for.
+        size_bytes: u64,
+        /// What the system said.
+        cause: ShmemError,
+        /// Name on the wire.
+        name: String,
+    },
+    /// Shared memory is full (containers often give /dev/shm only 64 MiB).
+    #[error("shared memory has no room for {size_bytes} bytes ({cause}); enlarge /dev/shm or send smaller batches")]
+    NoRoom {
+        /// Bytes that were asked for.
+        size_bytes: u64,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+}
+
+/// One segment of ours. Dropping it unlinks it, which is what receivers of G3 and G4 expect after their reply
+/// (polystore 0.1.12 and later); an older receiver that unlinked it first does no harm.
+pub(crate) struct Segment {
+    memory: Shmem,
+    name: String,
+}
+
+impl Segment {
+    /// Creates a segment of exactly `size_bytes` (at least 1) and lets `write` fill it.
+    pub fn create(size_bytes: u64, write: impl FnOnce(&mut [u8])) -> Result<Self, SegmentError> {
+        Self::create_named(new_name(), size_bytes, write)
+    }
+
+    fn create_named(name: String, size_bytes: u64, write: impl FnOnce(&mut [u8])) -> Result<Self, SegmentError> {
+        let failed = |cause, name: &str| SegmentError::Create { size_bytes, cause, name: name.to_owned() };
+        // A length beyond the address space cannot be mapped either; 0 is refused by the crate.
+        let length = usize::try_from(size_bytes).map_err(|_| failed(ShmemError::MapSizeZero, &name))?;
+        let mut memory =
+            ShmemConf::new().os_id(system_name(&name)).size(length).create().map_err(|cause| failed(cause, &name))?;
+        reserve_pages(&name, size_bytes)?;
+        // SAFETY: the segment was created exclusively a moment ago and its name is known to nobody else yet, so this
+        // is the only reference to its bytes; the slice ends before `memory` moves.
+        write(&mut unsafe { memory.as_slice_mut() }[..length]);
+        Ok(Self { memory, name })
+    }
+
+    /// The name as sent: without the leading slash that POSIX wants.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Bytes of the mapping; the system may round up.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.memory.len()
+    }
+}
+
+impl std::fmt::Debug for Segment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Segment").field("name", &self.name).field("size_bytes", &self.memory.len()).finish()
+    }
+}
+
+/// `napari_` and 12 hex digits of a random UUID, as polystore 0.1.10 and later name theirs.
+fn new_name() -> String {
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    format!("napari_{}", &random[..12])
+}
+
+/// Python's `SharedMemory` opens "/name" on POSIX systems and the bare name on Windows.
+fn system_name(name: &str) -> String {
+    if cfg!(unix) { format!("/{name}") } else { name.to_owned() }
+}
+
+/// Allocates the pages now. Creating a segment only promises them; writing to a full tmpfs would kill the process.
+#[cfg(target_os = "linux")]
+fn reserve_pages(name: &str, size_bytes: u64) -> Result<(), SegmentError> {
+    use rustix::fs::{FallocateFlags, Mode, fallocate};
+    use rustix::io::Errno;
+    use rustix::shm::{OFlags, open};
+    let reserved = open(system_name(name), OFlags::RDWR, Mode::empty()).and_then(|file| {
+        loop {
+            match fallocate(&file, FallocateFlags::empty(), 0, size_bytes) {
+                Err(Errno::INTR) => {}
+                result => return result,
+            }
+        }
+    });
+    match reserved {
+        // A kernel without fallocate on tmpfs: go on as other producers do.
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        Err(cause) => Err(SegmentError::NoRoom { size_bytes, cause: cause.into() }),
+    }
+}
+
+/// macOS and Windows back a segment with swap when it is created.
+#[cfg(not(target_os = "linux"))]
+fn reserve_pages(_name: &str, _size_bytes: u64) -> Result<(), SegmentError> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_released_producers() {
+        let name = new_name();
+        let digits = name.strip_prefix("napari_").unwrap();
+        assert!(digits.len() == 12 && digits.chars().all(|c| c.is_ascii_hexdigit()), "{name}");
+        assert_ne!(name, new_name());
+    }
+
+    #[test]
+    fn a_segment_holds_what_was_written_and_is_gone_when_dropped() {
+        let segment = Segment::create(5, |bytes| bytes.copy_from_slice(b"abcde")).unwrap();
+        assert!(segment.len() >= 5);
+        let os_id = system_name(segment.name());
+        let other = ShmemConf::new().os_id(&os_id).open().unwrap();
+        // SAFETY: nobody writes to the segment any more.
+        assert_eq!(unsafe { &other.as_slice()[..5] }, b"abcde");
+        drop((segment, other));
+        assert!(ShmemConf::new().os_id(&os_id).open().is_err());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn full_shared_memory_is_an_error_and_leaves_nothing_behind() {
+        let name = new_name();
+        let error = Segment::create_named(name.clone(), 1 << 45, |_| panic!("must not be written")).unwrap_err();
+        assert!(matches!(error, SegmentError::NoRoom { .. }), "{error}");
+        assert!(!std::path::Path::new("/dev/shm").join(name).exists());
+    }
+}

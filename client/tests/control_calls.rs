@@ -1,0 +1,180 @@
+//! Control calls against a stand-in that answers with real and made-up pickles.
+
+mod common;
+
+use std::time::Duration;
+
+use common::*;
+use wellscope_client::{
+    ControlClient, ControlError, Navigation, PING_TIMEOUT, RequestError, ScreenshotOptions, Settled, StateOptions,
+};
+use wellscope_protocol::pickle::{PickleLimits, PickleValue, decode, encode};
+
+fn dict<const N: usize>(items: [(&str, PickleValue); N]) -> PickleValue {
+    PickleValue::dict(items)
+}
+
+/// Answers the n-th request with the n-th reply, the last one for ever.
+fn replies(url: &str, replies: Vec<PickleValue>) -> (StandIn, std::sync::mpsc::Receiver<Vec<u8>>) {
+    let mut count = 0;
+    StandIn::serve(url, move |_| {
+        let reply = &replies[count.min(replies.len() - 1)];
+        count += 1;
+        Answer::Reply(encode(reply))
+    })
+}
+
+fn next(requests: &std::sync::mpsc::Receiver<Vec<u8>>) -> PickleValue {
+    decode(&requests.recv_timeout(PATIENCE).unwrap(), &PickleLimits::default()).unwrap()
+}
+
+fn settle_ack(phase: &str, completed: u32, total: u32, route: Option<&str>) -> PickleValue {
+    dict([
+        ("status", "success".into()),
+        ("type", "settle_ack".into()),
+        ("message", "".into()),
+        ("settle_phase", phase.into()),
+        ("completed_update_count", completed.into()),
+        ("total_update_count", total.into()),
+        ("active_route", route.into()),
+        ("active_route_work_unit_count", u32::from(route.is_some()).into()),
+        ("active_route_work_unit_active", route.is_some().into()),
+    ])
+}
+
+#[test]
+fn pongs_of_both_generations_are_read() {
+    let g3 = dict([("application_id", "openhcs".into()), ("application_version", "0.8.6".into())]);
+    let g4 = dict([("identifier", "openhcs".into()), ("version", "0.8.6".into())]);
+    for application in [g3, g4] {
+        let home = home();
+        let endpoint = tcp(&home);
+        let pong = dict([
+            ("type", "pong".into()),
+            ("port", 5555u32.into()),
+            ("control_port", 6555u32.into()),
+            ("ready", true.into()),
+            ("server_type", "napari".into()),
+            ("application", application),
+            ("process_identity", dict([("pid", 7u32.into()), ("create_time", 1.5.into())])),
+        ]);
+        let (_viewer, requests) = replies(&endpoint.control_url().unwrap(), vec![pong]);
+        let pong = ControlClient::connect(&endpoint).unwrap().ping(PATIENCE).unwrap();
+        assert_eq!((pong.port, pong.control_port, pong.ready), (Some(5555), Some(6555), true));
+        assert_eq!(pong.application, Some(("openhcs".to_owned(), "0.8.6".to_owned())));
+        assert_eq!(pong.process.map(|process| (process.pid, process.create_time)), Some((7, 1.5)));
+        assert_eq!(next(&requests), dict([("type", "ping".into())]));
+    }
+}
+
+#[test]
+fn settle_asks_until_the_viewer_is_done() {
+    let home = home();
+    let endpoint = tcp(&home);
+    let acks = vec![
+        settle_ack("running", 0, 2, Some("a")),
+        settle_ack("running", 1, 2, Some("b")),
+        settle_ack("complete", 2, 2, None),
+    ];
+    let (_viewer, requests) = replies(&endpoint.control_url().unwrap(), acks);
+    let settled = ControlClient::connect(&endpoint).unwrap().settle(PATIENCE).unwrap();
+    assert_eq!(settled, Settled { updates: 2, polls: 3 });
+    assert_eq!(requests.iter().take(3).count(), 3);
+}
+
+#[test]
+fn settle_ends_at_its_deadline_and_at_a_failure_and_at_nonsense() {
+    let cases = [
+        (settle_ack("running", 1, 2, Some("slow_route")), "1 of 2 updates done, at slow_route"),
+        (settle_ack("complete", 1, 2, None), "completed_update_count"),
+        (settle_ack("complete", 2, 2, Some("a")), "active_route"),
+        (settle_ack("dancing", 0, 0, None), "settle_phase"),
+        (dict([("status", "success".into())]), "settle_phase"),
+        (dict([("status", "error".into()), ("message", "draw failed".into())]), "draw failed"),
+        (PickleValue::None, "status"),
+    ];
+    for (reply, sentence) in cases {
+        let home = home();
+        let endpoint = tcp(&home);
+        let (_viewer, _requests) = replies(&endpoint.control_url().unwrap(), vec![reply]);
+        let error = ControlClient::connect(&endpoint).unwrap().settle(Duration::from_millis(2000)).unwrap_err();
+        assert!(error.to_string().contains(sentence), "{error} should say {sentence}");
+    }
+}
+
+#[test]
+fn requests_carry_the_objects_that_openhcs_expects() {
+    let home = home();
+    let endpoint = tcp(&home);
+    let (_viewer, requests) = replies(
+        &endpoint.control_url().unwrap(),
+        vec![dict([("status", "success".into()), ("type", "state_ack".into())])],
+    );
+    let client = ControlClient::connect(&endpoint).unwrap();
+    client.state(&StateOptions { route_key: Some("r".into()), ..StateOptions::default() }).unwrap();
+    let request = next(&requests);
+    assert_eq!(request.get("type").unwrap().as_str(), Some("state"));
+    let payload = request.get("payload").unwrap();
+    assert_eq!(payload.type_name(), "ViewerStateControlOptions");
+    assert_eq!(payload.get("route_key").unwrap().as_str(), Some("r"));
+
+    let axis_indices = [("well".to_owned(), 3)].into_iter().collect();
+    client.navigate(&Navigation { route_key: "r".into(), axis_indices, ..Navigation::default() }).unwrap();
+    let payload = next(&requests).get("payload").unwrap().clone();
+    assert_eq!(payload.type_name(), "ViewerNavigationControlOptions");
+    assert_eq!(payload.get("axis_indices").unwrap().get("well").unwrap().as_u64(), Some(3));
+    assert!(payload.get("visible").unwrap().is_none());
+
+    client.viewport([0.0, 8.0, 12.0], 2.0).unwrap();
+    let payload = next(&requests).get("payload").unwrap().clone();
+    assert_eq!(payload.type_name(), "ViewerNativeViewportPresentation");
+    assert_eq!(payload.get("center").unwrap().items().unwrap().len(), 3);
+
+    client.screenshot(&ScreenshotOptions::new("/tmp/out")).unwrap();
+    let payload = next(&requests).get("payload").unwrap().clone();
+    assert_eq!(payload.type_name(), "WindowSnapshotCaptureSpec");
+    assert_eq!(payload.get("capture_scope").unwrap().as_str(), Some("widget"));
+
+    for (call, name) in [
+        (client.clear_state(), "clear_state"),
+        (client.shutdown(), "shutdown"),
+        (client.force_shutdown(), "force_shutdown"),
+    ] {
+        call.unwrap();
+        assert_eq!(next(&requests), dict([("type", name.into())]));
+    }
+}
+
+#[test]
+fn a_refusal_says_what_the_viewer_said_and_a_foreign_pickle_is_an_error() {
+    let home = home();
+    let endpoint = tcp(&home);
+    let refusal = dict([("status", "error".into()), ("type", "error".into()), ("message", "Unknown route.".into())]);
+    let (_viewer, _requests) = replies(&endpoint.control_url().unwrap(), vec![refusal]);
+    let error = ControlClient::connect(&endpoint).unwrap().navigate(&Navigation::default()).unwrap_err();
+    assert!(matches!(&error, ControlError::Refused { message, .. } if message == "Unknown route."), "{error}");
+
+    let other = tcp(&home);
+    let (_viewer, _requests) =
+        StandIn::serve(&other.control_url().unwrap(), |_| Answer::Reply(b"cos\nsystem\n.".to_vec()));
+    let error = ControlClient::connect(&other).unwrap().ping(PATIENCE).unwrap_err();
+    assert!(matches!(error, ControlError::Unreadable { .. }), "{error}");
+}
+
+#[test]
+fn a_viewer_that_is_absent_or_hangs_is_an_error_at_the_deadline() {
+    let home = home();
+    let endpoint = tcp(&home);
+    let client = ControlClient::connect(&endpoint).unwrap();
+    let error = client.ping(PING_TIMEOUT).unwrap_err();
+    assert!(matches!(error, ControlError::Request(RequestError::NobodyListens { .. })), "{error}");
+    let mut silent = true;
+    let pong = dict([("type", "pong".into()), ("ready", true.into())]);
+    let (_viewer, requests) = StandIn::serve(&endpoint.control_url().unwrap(), move |_| {
+        if std::mem::take(&mut silent) { Answer::Silence } else { Answer::Reply(encode(&pong)) }
+    });
+    let error = client.ping(Duration::from_secs(2)).unwrap_err();
+    assert!(matches!(error, ControlError::Request(RequestError::NoReply { .. })), "{error}");
+    assert_eq!(next(&requests).get("type").unwrap().as_str(), Some("ping"));
+    assert!(client.ping(PATIENCE).unwrap().ready);
+}
