@@ -1,1 +1,35 @@
-//! Skeleton.
+//! Sockets and shared memory in, bounded channels out.
+//!
+//! [`Receiver::start`] binds the data and control endpoints of a viewer and returns the channel from which the app takes
+//! [`Delivery`]s. Each socket has one thread: `wellscope-data` copies pixels and replies, `wellscope-control` answers clients,
+//! `wellscope-acks` sends acks and removes segments that producers left behind. No thread ever waits for a peer; only the data
+//! thread waits for the app, which is how producers feel that the viewer has enough.
+
+mod acks;
+mod config;
+mod control_socket;
+mod counters;
+mod data_socket;
+mod delivery;
+mod endpoints;
+mod in_flight;
+mod lock;
+mod outbox;
+mod pixels;
+mod platform;
+mod receiver;
+mod serve;
+mod text;
+mod wake;
+
+pub use acks::AckTicket;
+pub use config::{Limits, ReceiverConfig, ViewerIdentity};
+pub use counters::{CounterSnapshot, Counters};
+pub use delivery::{
+    ControlCall, Delivery, ItemHead, Problem, ReceivedBatch, ReceivedImage, ReceivedItem, ReceivedPayload, Replier,
+    Severity, Wake,
+};
+pub use endpoints::{Endpoints, StartError};
+pub use pixels::PixelBuffer;
+pub use receiver::Receiver;
+pub use text::printable;

@@ -1,0 +1,123 @@
+//! What a receiver is told at its start: where to bind, who it says it is, and how much it lets peers ask for.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use wellscope_protocol::control::PongSpelling;
+use wellscope_protocol::endpoint::{DEFAULT_ACK_PORT, DEFAULT_DATA_PORT, EndpointNaming, Transport};
+
+/// Where a receiver binds and how it behaves.
+#[derive(Clone, Debug)]
+pub struct ReceiverConfig {
+    /// Data port: producers send batches here.
+    pub port: u16,
+    /// Control port; `None`: the naming's offset (OpenHCS: 1000) above `port`.
+    pub control_port: Option<u16>,
+    /// Where acks of items without a return route go (G1 to G3).
+    pub ack_port: u16,
+    /// Sockets in the file system, or TCP.
+    pub transport: Transport,
+    /// Address to bind with TCP. Anything but loopback lets every host that reaches this machine send and control.
+    pub bind: IpAddr,
+    /// Names of socket files.
+    pub naming: EndpointNaming,
+    /// What the producers' `Path.home()` says; the socket files lie below it.
+    pub home: PathBuf,
+    /// What the pong says about this viewer.
+    pub identity: ViewerIdentity,
+    /// How much a peer may ask for.
+    pub limits: Limits,
+    /// Which generation's spelling of the pong is sent; requests of both are byte-identical.
+    pub pong_spelling: PongSpelling,
+}
+
+impl ReceiverConfig {
+    /// A receiver as released OpenHCS expects it: port 5555, OpenHCS's socket files below `home`, loopback only.
+    pub fn new(home: PathBuf) -> Self {
+        Self {
+            port: DEFAULT_DATA_PORT,
+            control_port: None,
+            ack_port: DEFAULT_ACK_PORT,
+            transport: Transport::default(),
+            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            naming: EndpointNaming::openhcs(),
+            home,
+            identity: ViewerIdentity::default(),
+            limits: Limits::default(),
+            pong_spelling: PongSpelling::G3,
+        }
+    }
+}
+
+/// What clients read in the pong, and people in the refusal of a second viewer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ViewerIdentity {
+    /// Application id and exact version, e.g. `("openhcs", "0.8.6")`. OpenHCS 0.8.6 reuses a viewer only when both are its own.
+    pub application: Option<(String, String)>,
+    /// Server name. OpenHCS's own is `NapariViewerServer`.
+    pub server: String,
+    /// Title of the window.
+    pub title: String,
+    /// Log file of this viewer.
+    pub log_file: Option<PathBuf>,
+}
+
+impl Default for ViewerIdentity {
+    fn default() -> Self {
+        Self { application: None, server: "NapariViewerServer".into(), title: "wellscope".into(), log_file: None }
+    }
+}
+
+/// What a peer may make this process hold or do. Exceeding one is an error reply, never an allocation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Bytes of one frame on the data socket. libzmq reserves memory when a frame is *announced*, so it must be bounded there;
+    /// a peer that announces more is disconnected. Default 256 MiB: pixels travel by shared memory, only inline arrays are long.
+    pub max_message_bytes: u64,
+    /// Bytes of one frame on the control socket. Default 1 MiB; real requests have less than 1 KiB.
+    pub max_control_message_bytes: u64,
+    /// Bytes of one image. Default 8 GiB.
+    pub max_image_bytes: u64,
+    /// Bytes of all images of one batch. Default 16 GiB.
+    pub max_batch_bytes: u64,
+    /// Items of one batch. Default 65,536.
+    pub max_items: usize,
+    /// Bytes of pixels delivered but not yet taken by the app (its ack tickets still open). Default 2 GiB. A batch that alone
+    /// exceeds it is let in when nothing else is in flight.
+    pub max_in_flight_bytes: u64,
+    /// Deliveries that wait in the channel to the app. Default 256.
+    pub queue_batches: usize,
+    /// How long a producer waits for the app to catch up before it is told that the viewer is busy, in milliseconds. Default
+    /// 20,000: producers of G3 give up after 30,000.
+    pub busy_timeout_millis: u64,
+    /// Control calls that wait for the app at once. Default 64.
+    pub max_pending_calls: usize,
+    /// Acks that wait for the ack thread. Default 65,536; further ones are dropped and counted.
+    pub max_pending_acks: usize,
+    /// Bytes of returned pixel buffers kept for the next images. Default 512 MiB.
+    pub max_pooled_bytes: u64,
+    /// How long after the reply a segment that still exists is unlinked, in milliseconds. Default 5,000: producers of G3 and G4
+    /// unlink within milliseconds, those of G1 and G2 never.
+    pub late_unlink_millis: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const MIB: u64 = 1 << 20;
+        const GIB: u64 = 1 << 30;
+        Self {
+            max_message_bytes: 256 * MIB,
+            max_control_message_bytes: MIB,
+            max_image_bytes: 8 * GIB,
+            max_batch_bytes: 16 * GIB,
+            max_items: 65_536,
+            max_in_flight_bytes: 2 * GIB,
+            queue_batches: 256,
+            busy_timeout_millis: 20_000,
+            max_pending_calls: 64,
+            max_pending_acks: 65_536,
+            max_pooled_bytes: 512 * MIB,
+            late_unlink_millis: 5_000,
+        }
+    }
+}

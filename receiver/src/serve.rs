@@ -1,0 +1,255 @@
+//! One frame of the data socket in, one reply and perhaps one delivery out. Knows no sockets, so tests call it directly.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use wellscope_protocol::batch::{Batch, BatchLimits, DisplayConfig, ImagePayload, Item, Payload, PixelSource};
+use wellscope_protocol::dtype::ByteOrder;
+use wellscope_protocol::route::{RouteError, route_of};
+
+use crate::acks::{AckOutlet, AckTicket, LeftSegment};
+use crate::config::Limits;
+use crate::counters::{self, Counters};
+use crate::delivery::{ItemHead, ReceivedBatch, ReceivedImage, ReceivedItem, ReceivedPayload};
+use crate::in_flight::{InFlight, Permit};
+use crate::pixels::{BufferPool, PixelBuffer};
+use crate::platform::{Segment, SegmentError, SharedMemory};
+use crate::text::printable;
+
+/// Turns frames into received batches.
+pub(crate) struct BatchServer {
+    pub limits: Limits,
+    pub shared_memory: Box<dyn SharedMemory>,
+    pub pool: Arc<BufferPool>,
+    pub in_flight: Arc<InFlight>,
+    pub outlet: Arc<AckOutlet>,
+    pub counters: Arc<Counters>,
+    pub sequence: AtomicU64,
+}
+
+/// What became of one frame.
+pub(crate) struct Served {
+    /// The batch, or why the whole of it is refused.
+    pub outcome: Result<ReceivedBatch, Refusal>,
+    /// Segments that were opened and must not stay behind, whatever the outcome.
+    pub opened: Vec<LeftSegment>,
+}
+
+/// Why a message is refused: what its sender and the log are told.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// `type` of the error reply: "batch" once the message is known to be one.
+    pub reply_type: Option<String>,
+    /// One sentence: what was found, what was needed.
+    pub text: String,
+}
+
+/// Why one image cannot be had.
+#[derive(Debug, thiserror::Error)]
+enum ImageError {
+    /// It belongs to no layer.
+    #[error(transparent)]
+    NoRoute(#[from] RouteError),
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    #[error("shape {shape:?} of {dtype} needs {needed_bytes} bytes, shared memory has {found_bytes}")]
+    TooSmall { shape: Vec<u64>, dtype: String, needed_bytes: u64, found_bytes: u64 },
+    #[error("shape {shape:?} of {dtype} needs {needed_bytes} bytes, the inline data has {found_bytes}")]
+    InlineLength { shape: Vec<u64>, dtype: String, needed_bytes: u64, found_bytes: u64 },
+    #[error("the viewer's machine has no memory for its {needed_bytes} bytes")]
+    NoMemory { needed_bytes: u64 },
+}
+
+/// A pickle of protocol 2 and later begins with this byte; no JSON does.
+const PICKLE_MARK: u8 = 0x80;
+
+/// Segments of OpenHCS producers, of every generation. Others are not ours to remove.
+const OWNED_PREFIX: &str = "napari_";
+
+/// The reply of a viewer whose app does not take what was delivered.
+pub(crate) const BUSY_TEXT: &str =
+    "The viewer is busy: it has not taken the images sent before. Nothing of this batch was kept; send it again later.";
+
+impl BatchServer {
+    /// Decodes `frame`, makes its pixels ours. Waits until `busy_deadline` for the app to take what was delivered before.
+    pub(crate) fn serve(&self, frame: &[u8], busy_deadline: Instant) -> Served {
+        let mut opened = Vec::new();
+        let outcome = self.receive(frame, busy_deadline, &mut opened);
+        Served { outcome, opened }
+    }
+
+    fn receive(
+        &self,
+        frame: &[u8],
+        busy_deadline: Instant,
+        opened: &mut Vec<LeftSegment>,
+    ) -> Result<ReceivedBatch, Refusal> {
+        let received_at = Instant::now();
+        if frame.first() == Some(&PICKLE_MARK) {
+            let text = "This message is a pickle; the data socket takes batches as JSON. Nothing in it was executed.";
+            return Err(Refusal { reply_type: None, text: text.into() });
+        }
+        let batch_limits = self.batch_limits();
+        let batch = Batch::decode(frame, &batch_limits)
+            .map_err(|error| Refusal { reply_type: error.reply_type().map(str::to_owned), text: error.to_string() })?;
+        let refuse = |text: String| Refusal { reply_type: Some("batch".into()), text };
+
+        let total_items = batch.items.len();
+        // The limits of one image and of the batch were checked while decoding, so this cannot overflow.
+        let total_bytes = batch.items.iter().map(pixel_bytes).sum();
+        let mut permit = self.in_flight.reserve(total_bytes, busy_deadline).ok_or_else(|| refuse(BUSY_TEXT.into()))?;
+
+        let mut items = Vec::with_capacity(total_items);
+        for (index, item) in batch.items.into_iter().enumerate() {
+            match self.receive_item(item, &batch.display_config, &mut permit, opened) {
+                Ok(item) => items.push(item),
+                Err((item, error)) => {
+                    items.into_iter().for_each(|item: ReceivedItem| item.ack.withdraw());
+                    return Err(refuse(describe(index, total_items, &item, &error)));
+                }
+            }
+        }
+        Ok(ReceivedBatch {
+            sequence: self.sequence.fetch_add(1, Ordering::Relaxed) + 1,
+            received_at,
+            items,
+            display_config: batch.display_config,
+            component_names: batch.component_names,
+            component_domain: batch.component_domain,
+        })
+    }
+
+    fn batch_limits(&self) -> BatchLimits {
+        BatchLimits {
+            max_frame_bytes: self.limits.max_message_bytes,
+            max_items: self.limits.max_items,
+            max_image_bytes: self.limits.max_image_bytes,
+            max_batch_bytes: self.limits.max_batch_bytes,
+            ..BatchLimits::default()
+        }
+    }
+
+    fn receive_item(
+        &self,
+        item: Item,
+        config: &DisplayConfig,
+        permit: &mut Permit,
+        opened: &mut Vec<LeftSegment>,
+    ) -> Result<ReceivedItem, (Item, ImageError)> {
+        let mut item = item;
+        // Before anything is copied, and while the producer still listens: an item without a layer is its sender's mistake.
+        let route = match route_of(&item, config) {
+            Ok(route) => route,
+            Err(error) => return Err((item, error.into())),
+        };
+        let (payload, size_bytes) = match &mut item.payload {
+            Payload::Image(image) => match self.receive_pixels(image, opened) {
+                Ok(pixels) => (
+                    ReceivedPayload::Image(ReceivedImage {
+                        element: image.dtype.element,
+                        shape: std::mem::take(&mut image.shape),
+                        layout: image.layout.clone(),
+                        spatial_origin_yx: image.spatial_origin_yx,
+                        source_spatial_shape_yx: image.source_spatial_shape_yx,
+                        voxel_spacing: image.voxel_spacing.take(),
+                        pixels,
+                    }),
+                    image.size_bytes,
+                ),
+                Err(error) => return Err((item, error)),
+            },
+            Payload::Shapes(shapes) => (ReceivedPayload::Shapes(std::mem::take(shapes)), 0),
+            Payload::Points(points) => (ReceivedPayload::Points(std::mem::take(points)), 0),
+        };
+        let ack = AckTicket::new(item.image_id, item.ack_route, self.outlet.clone(), permit.split(size_bytes));
+        let head =
+            ItemHead { path: item.path, address: item.address, producer_identity: item.producer_identity, route };
+        Ok(ReceivedItem { item: head, payload, ack })
+    }
+
+    fn receive_pixels(
+        &self,
+        image: &mut ImagePayload,
+        opened: &mut Vec<LeftSegment>,
+    ) -> Result<PixelBuffer, ImageError> {
+        match &mut image.source {
+            PixelSource::Inline(bytes) => {
+                let bytes = std::mem::take(bytes);
+                if bytes.len() as u64 != image.size_bytes {
+                    return Err(ImageError::InlineLength {
+                        shape: image.shape.clone(),
+                        dtype: image.dtype.to_string(),
+                        needed_bytes: image.size_bytes,
+                        found_bytes: bytes.len() as u64,
+                    });
+                }
+                // Already little-endian: see `PixelSource::Inline`.
+                Ok(PixelBuffer::pooled(bytes, &self.pool))
+            }
+            PixelSource::SharedMemory { name } => {
+                let mut segment = self.shared_memory.open(name)?;
+                if let Some(identity) = segment.identity()
+                    && name.starts_with(OWNED_PREFIX)
+                {
+                    opened.push(LeftSegment { name: name.clone(), identity });
+                }
+                let mut bytes = self.copy_segment(segment.as_mut(), image)?;
+                if image.dtype.order == ByteOrder::Big {
+                    swap_to_little_endian(&mut bytes, image.dtype.element.size_bytes());
+                }
+                Ok(PixelBuffer::pooled(bytes, &self.pool))
+            }
+        }
+    }
+
+    fn copy_segment(&self, segment: &mut dyn Segment, image: &ImagePayload) -> Result<Vec<u8>, ImageError> {
+        let needed_bytes = image.size_bytes;
+        let found_bytes = segment.len_bytes();
+        if found_bytes < needed_bytes {
+            let (shape, dtype) = (image.shape.clone(), image.dtype.to_string());
+            return Err(ImageError::TooSmall { shape, dtype, needed_bytes, found_bytes });
+        }
+        let no_memory = ImageError::NoMemory { needed_bytes };
+        let Ok(size_bytes) = usize::try_from(needed_bytes) else { return Err(no_memory) };
+        let Some(mut bytes) = self.pool.take(size_bytes) else { return Err(no_memory) };
+        if let Err(error) = segment.read_into(size_bytes, &mut bytes) {
+            self.pool.give_back(bytes);
+            return Err(error.into());
+        }
+        counters::add(&self.counters.copies, 1);
+        counters::add(&self.counters.bytes_copied, needed_bytes);
+        Ok(bytes)
+    }
+}
+
+/// Pixels of an item, in bytes; 0 for shapes and points.
+fn pixel_bytes(item: &Item) -> u64 {
+    match &item.payload {
+        Payload::Image(image) => image.size_bytes,
+        Payload::Shapes(_) | Payload::Points(_) => 0,
+    }
+}
+
+/// Which item of how many, which path, which segment, and what is wrong.
+fn describe(index: usize, total: usize, item: &Item, error: &ImageError) -> String {
+    let number = index + 1;
+    let path = printable(&item.path);
+    match &item.payload {
+        Payload::Image(ImagePayload { source: PixelSource::SharedMemory { name }, .. }) => {
+            format!("image {number} of {total}: {error}. Segment: \"{}\", path: \"{path}\"", printable(name))
+        }
+        _ => format!("image {number} of {total}: {error}. Path: \"{path}\""),
+    }
+}
+
+/// Reverses the bytes of every element in place.
+fn swap_to_little_endian(bytes: &mut [u8], element_bytes: usize) {
+    // Constant sizes let the compiler use vector shuffles.
+    match element_bytes {
+        2 => bytes.as_chunks_mut::<2>().0.iter_mut().for_each(|element| element.reverse()),
+        4 => bytes.as_chunks_mut::<4>().0.iter_mut().for_each(|element| element.reverse()),
+        8 => bytes.as_chunks_mut::<8>().0.iter_mut().for_each(|element| element.reverse()),
+        _ => {}
+    }
+}
