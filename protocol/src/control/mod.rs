@@ -1,0 +1,63 @@
+//! Control messages: what clients ask the viewer on its control socket, and what it answers.
+//!
+//! One request is one pickle, `{"type": T}` or `{"type": T, "payload": P}`; one reply is one pickled dict.
+//! [`ControlRequest::decode`] reads a request, [`ControlReply::encode`] writes a reply. Our own clients write requests
+//! with [`ControlRequest::encode`] and read replies with [`pickle::decode`](crate::pickle::decode).
+//!
+//! Names, orders and texts are those of openhcs 0.8.6 with zmqruntime 0.2.24 (captured), the pong also that of zmqruntime
+//! 0.6.5. Clients tell lists from tuples, so each field says which it is.
+
+mod payloads;
+mod pong;
+mod read;
+mod reply;
+mod request;
+mod state;
+
+pub use payloads::{
+    ArrayValues, LayerPayloads, PayloadContent, PayloadRecord, PayloadSummary, PayloadsReply, ShapeBounds,
+};
+pub use pong::{Application, Pong, PongSpelling, ProcessIdentity, ProcessUsage};
+pub use reply::{
+    ControlReply, IntensityWindowAck, LayerIsolationAck, MatchedPayload, ScreenshotAck, SettleAck, SettlePhase,
+};
+pub use request::{
+    AxisIndices, CaptureScope, ControlRequest, ControlRequestError, FrameCondition, ImageIntensityOptions,
+    IntensityWindowOptions, IsolateLayersOptions, NavigateOptions, PayloadOptions, ScreenshotRequest, ShapeDetail,
+    ShutdownRequest, StateOptions,
+};
+pub use state::{LayerState, NativeIntensity, StateReply, Viewport};
+
+use crate::component::ComponentValue;
+use crate::pickle::PickleValue;
+
+/// Names with values, in order: component values of a plane, fields of a producer identity.
+pub type NamedValues = Vec<(String, PickleValue)>;
+
+fn dict_of(values: &NamedValues) -> PickleValue {
+    PickleValue::dict(values.iter().cloned())
+}
+
+fn dicts_of(values: &[NamedValues]) -> PickleValue {
+    PickleValue::tuple(values.iter().map(dict_of))
+}
+
+fn texts(values: &[String]) -> PickleValue {
+    PickleValue::tuple(values.iter().cloned())
+}
+
+fn numbers(values: &[f64]) -> PickleValue {
+    PickleValue::tuple(values.iter().copied())
+}
+
+impl From<&ComponentValue> for PickleValue {
+    /// As the incumbent holds them: numbers, text, tuples.
+    fn from(value: &ComponentValue) -> Self {
+        match value {
+            ComponentValue::Int(number) => Self::Int(*number),
+            ComponentValue::Float(number) => Self::Float(number.get()),
+            ComponentValue::Text(text) => Self::Str(text.clone()),
+            ComponentValue::List(values) => Self::Tuple(values.iter().map(Self::from).collect()),
+        }
+    }
+}

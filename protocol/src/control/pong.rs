@@ -1,0 +1,110 @@
+//! The answer to "ping": who serves these sockets, and whether it is ready.
+
+use crate::pickle::PickleValue;
+
+/// Which generation's field names the pong uses. The ping does not tell who asks, so this is a launch option.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum PongSpelling {
+    /// zmqruntime up to 0.2.24, and with it every released OpenHCS: `application_id`, flat memory and CPU.
+    #[default]
+    G3,
+    /// zmqruntime 0.6: `identifier`, `process_usage`. It refuses the other names, as G3 refuses these.
+    G4,
+}
+
+/// Which program the viewer belongs to. OpenHCS reuses a viewer only if both are its own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Application {
+    /// "openhcs".
+    pub id: String,
+    /// Exact version of the orchestrator that launched the viewer.
+    pub version: String,
+}
+
+/// A process that cannot be mistaken for a later one with the same id.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct ProcessIdentity {
+    /// Process id.
+    pub pid: u32,
+    /// Start of the process in seconds since 1970, as psutil computes it; clients compare with `==`.
+    pub create_time: f64,
+}
+
+impl ProcessIdentity {
+    /// From `{"pid", "create_time"}`; further keys are ignored.
+    pub fn from_value(value: &PickleValue) -> Option<Self> {
+        let pid = u32::try_from(value.get("pid")?.as_u64()?).ok()?;
+        Some(Self { pid, create_time: value.get("create_time")?.as_f64()? })
+    }
+
+    /// `{"pid", "create_time"}`.
+    pub fn to_value(&self) -> PickleValue {
+        PickleValue::dict([("pid", self.pid.into()), ("create_time", self.create_time.into())])
+    }
+}
+
+/// What the viewer's process uses.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct ProcessUsage {
+    /// Resident memory, in MiB.
+    pub memory_mb: f64,
+    /// Load of one core, in percent.
+    pub cpu_percent: f64,
+}
+
+/// The answer to "ping".
+#[derive(Clone, PartialEq, Debug)]
+pub struct Pong {
+    /// Data port.
+    pub port: u16,
+    /// Control port.
+    pub control_port: u16,
+    /// Whether both sockets serve.
+    pub ready: bool,
+    /// Name of the server, free text; the incumbent says "NapariViewerServer".
+    pub server: String,
+    /// Kind of viewer; "napari" for clients of the napari server.
+    pub server_type: String,
+    /// Whose viewer this is. Without it OpenHCS 0.8.6 does not reuse the viewer.
+    pub application: Option<Application>,
+    /// Where the viewer's log is.
+    pub log_file_path: Option<String>,
+    /// The viewer's process.
+    pub process_identity: Option<ProcessIdentity>,
+    /// What it uses.
+    pub usage: Option<ProcessUsage>,
+}
+
+impl Pong {
+    /// The pong as a dict of builtins. `control_capabilities` is a list: zmqruntime 0.2.24 refuses a tuple.
+    pub fn to_value(&self, spelling: PongSpelling) -> PickleValue {
+        let mut items: Vec<(&str, PickleValue)> = vec![
+            ("type", "pong".into()),
+            ("port", self.port.into()),
+            ("control_port", self.control_port.into()),
+            ("ready", self.ready.into()),
+            ("server", self.server.as_str().into()),
+            ("server_type", self.server_type.as_str().into()),
+            ("server_role", "viewer".into()),
+            ("control_capabilities", PickleValue::list(["force_shutdown", "ping", "shutdown"])),
+        ];
+        let (id, version) = match spelling {
+            PongSpelling::G3 => ("application_id", "application_version"),
+            PongSpelling::G4 => ("identifier", "version"),
+        };
+        items.extend(self.application.as_ref().map(|application| {
+            let words = [(id, application.id.as_str().into()), (version, application.version.as_str().into())];
+            ("application", PickleValue::dict(words))
+        }));
+        items.extend(self.log_file_path.as_deref().map(|path| ("log_file_path", path.into())));
+        items.extend(self.process_identity.map(|identity| ("process_identity", identity.to_value())));
+        if let Some(usage) = self.usage {
+            let usage = [("memory_mb", usage.memory_mb.into()), ("cpu_percent", usage.cpu_percent.into())];
+            match spelling {
+                PongSpelling::G3 => items.extend(usage),
+                PongSpelling::G4 => items.push(("process_usage", PickleValue::dict(usage))),
+            }
+        }
+        PickleValue::dict(items)
+    }
+}
