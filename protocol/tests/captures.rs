@@ -1,5 +1,7 @@
 //! Every data frame that a released producer sent to a stand-in viewer is read. The folder is the test list.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failing test should stop where it fails")]
+
 use std::path::{Path, PathBuf};
 
 use wellscope_protocol::batch::{Batch, BatchLimits, Payload, PixelSource, ShapeGeometry};

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::error::{BatchError, ItemError};
 use super::item::{ItemContext, read_item};
-use super::json_text::{kind_of_json, standard_json};
+use super::json_text::{for_each_entry, kind_of_json, standard_json};
 use super::{Batch, ComponentDomain, ComponentNames, DisplayConfig, LenientF64, Payload, VariableSize};
 use crate::component::{ComponentMode, ComponentValue};
 
@@ -151,11 +151,15 @@ fn decode_text(text: &str, limits: &BatchLimits) -> Result<Batch, BatchError> {
 }
 
 fn list_of_items<'a>(raw: &'a RawValue, limits: &BatchLimits) -> Result<Vec<&'a RawValue>, BatchError> {
-    let entries: Vec<&RawValue> = serde_json::from_str(raw.get())
-        .map_err(|error| BatchError::WrongField { field: "images", reason: super::reason(&error) })?;
-    if entries.len() > limits.max_items {
-        return Err(BatchError::TooManyItems { limit: limits.max_items });
-    }
+    let mut entries = Vec::new();
+    for_each_entry(raw, |index, entry| {
+        if index == limits.max_items {
+            return Err(BatchError::TooManyItems { limit: limits.max_items });
+        }
+        entries.push(entry);
+        Ok(())
+    })
+    .map_err(|error| BatchError::WrongField { field: "images", reason: super::reason(&error) })??;
     Ok(entries)
 }
 

@@ -165,7 +165,6 @@ fn wire_item<'a>(item: &'a Item, is_named: &impl Fn(&str) -> bool) -> WireItem<'
 }
 
 /// Components, and what G0 sends beside them.
-#[expect(clippy::type_complexity, reason = "a private pair, named by its caller's pattern")]
 fn split_address<'a>(
     address: &'a Address,
     is_named: &impl Fn(&str) -> bool,

@@ -5,12 +5,53 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Unexpected, Visitor};
+use serde_json::value::RawValue;
 
 /// A parser's sentence without its position: it counts from the start of one field, which says nothing to a reader.
 pub(super) fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]).to_owned()
+}
+
+/// Hands the entries of a JSON list over one at a time, and stops at the first that is refused: a long list of rubbish
+/// never takes memory. The outer error says that `raw` is no list; the inner one is `visit`'s.
+pub(super) fn for_each_entry<'a, E>(
+    raw: &'a RawValue,
+    visit: impl FnMut(usize, &'a RawValue) -> Result<(), E>,
+) -> Result<Result<(), E>, serde_json::Error> {
+    let mut refusal = None;
+    let entries = Entries { visit, refusal: &mut refusal };
+    let walked = serde_json::Deserializer::from_str(raw.get()).deserialize_seq(entries);
+    match refusal {
+        Some(refusal) => Ok(Err(refusal)),
+        None => walked.map(Ok),
+    }
+}
+
+struct Entries<'r, F, E> {
+    visit: F,
+    refusal: &'r mut Option<E>,
+}
+
+impl<'de, F: FnMut(usize, &'de RawValue) -> Result<(), E>, E> Visitor<'de> for Entries<'_, F, E> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut sequence: A) -> Result<(), A::Error> {
+        let mut index = 0;
+        while let Some(entry) = sequence.next_element()? {
+            if let Err(refusal) = (self.visit)(index, entry) {
+                *self.refusal = Some(refusal);
+                return Err(A::Error::custom("refused"));
+            }
+            index += 1;
+        }
+        Ok(())
+    }
 }
 
 /// The number that [`standard_json`] quoted.

@@ -6,6 +6,7 @@
 mod decode;
 mod encode;
 mod error;
+mod geometry;
 mod inline;
 mod item;
 mod json_text;

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::error::ItemError;
+use super::json_text::{for_each_entry, kind_of_json};
 use super::{LenientF64, Shape, ShapeGeometry};
 
 /// Reads the list `shapes`.
@@ -15,15 +16,15 @@ use super::{LenientF64, Shape, ShapeGeometry};
 /// In a points item, entries that are no points are left out, as openhcs 0.8.6 does. Vertices that are not finite (the
 /// centroid of an empty region) are left out of the geometry; the entry with its metadata stays.
 pub(super) fn read_shapes(raw: &RawValue, only_points: bool) -> Result<Vec<Shape>, ItemError> {
-    let entries: Vec<&RawValue> = serde_json::from_str(raw.get())
-        .map_err(|error| ItemError::WrongField { field: "shapes", reason: super::reason(&error) })?;
-    let mut shapes = Vec::with_capacity(entries.len());
-    for (index, entry) in entries.into_iter().enumerate() {
+    let mut shapes = Vec::new();
+    for_each_entry(raw, |index, entry| {
         let shape = read_shape(entry).map_err(|reason| ItemError::Shape { index, reason })?;
         if !only_points || matches!(shape.geometry, ShapeGeometry::Points(_)) {
             shapes.push(shape);
         }
-    }
+        Ok::<(), ItemError>(())
+    })
+    .map_err(|error| ItemError::WrongField { field: "shapes", reason: super::reason(&error) })??;
     Ok(shapes)
 }
 
@@ -40,7 +41,7 @@ struct WireShape {
 
 fn read_shape(entry: &RawValue) -> Result<Shape, String> {
     if !entry.get().starts_with('{') {
-        return Err(format!("needed an object, found {}", super::json_text::kind_of_json(entry.get())));
+        return Err(format!("needed an object, found {}", kind_of_json(entry.get())));
     }
     let wire: WireShape = serde_json::from_str(entry.get()).map_err(|error| super::reason(&error))?;
     let metadata = wire.metadata.unwrap_or_default();
