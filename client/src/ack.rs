@@ -5,7 +5,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use wellscope_protocol::batch::AckRoute;
 use wellscope_protocol::endpoint::EndpointError;
@@ -13,8 +13,8 @@ use wellscope_protocol::reply::ImageAck;
 use zmq::{DONTWAIT, SocketType};
 
 use crate::endpoint::ViewerEndpoint;
-use crate::process::ProcessIdentity;
-use crate::socket::wait_for;
+use crate::process::this_process;
+use crate::socket::{deadline_after, wait_for};
 
 /// Acks that may wait in the socket; further ones are dropped on the viewer's side.
 const MAX_QUEUED_ACKS: i32 = 10_000;
@@ -121,7 +121,8 @@ impl AckListener {
             cause => failed(cause.to_string()),
         })?;
         let route = (generation == Generation::G4).then(|| {
-            let owner = ProcessIdentity::of_this_process().to_json();
+            let process = this_process();
+            let owner = serde_json::json!({"pid": process.pid, "create_time": process.create_time});
             let return_route = serde_json::json!({"url": bound_url, "incarnation": incarnation, "owner": owner});
             AckRoute { url: bound_url, return_route, producer: owner }
         });
@@ -163,7 +164,7 @@ impl AckListener {
 
     /// Our acks, those of others left out. Waits for the first one up to `timeout`.
     pub fn receive(&mut self, timeout: Duration) -> Vec<ImageAck> {
-        let deadline = Instant::now() + timeout;
+        let deadline = deadline_after(timeout);
         let mut acks = Vec::new();
         while acks.is_empty() {
             match wait_for(&self.socket, zmq::POLLIN, deadline) {

@@ -26,13 +26,12 @@ mod socket;
 
 pub use ack::{AckError, AckMode, Generation};
 pub use control::{
-    CLEAR_STATE_TIMEOUT, ControlClient, ControlError, Navigation, PING_TIMEOUT, Pong, SHUTDOWN_TIMEOUT, STATE_TIMEOUT,
-    ScreenshotOptions, ScreenshotScope, Settled, StateOptions,
+    CLEAR_STATE_TIMEOUT, ControlClient, ControlError, PING_TIMEOUT, Pong, SHUTDOWN_TIMEOUT, STATE_TIMEOUT, Settled,
 };
 pub use element::Element;
 pub use endpoint::ViewerEndpoint;
 pub use prepare::ItemError;
-pub use process::ProcessIdentity;
+pub use process::this_process;
 pub use producer::{ConnectError, Producer, ProducerConfig, SendError};
 pub use request::{
     BatchRequest, ImageItem, OPENHCS_COMPONENTS, RequestItem, RoiItem, manual_identity, openhcs_display_config,
@@ -40,4 +39,8 @@ pub use request::{
 };
 pub use segment::SegmentError;
 pub use socket::RequestError;
+pub use wellscope_protocol::control::{
+    Application, CaptureScope, FrameCondition, NavigateOptions, ProcessIdentity, ScreenshotRequest, StateOptions,
+    Viewport,
+};
 pub use wellscope_protocol::endpoint::{EndpointError, EndpointNaming, Transport};

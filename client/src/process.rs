@@ -3,32 +3,18 @@
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// `{pid, create_time}` of zmqruntime 0.6.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct ProcessIdentity {
-    /// Process id.
-    pub pid: u32,
-    /// Seconds since the epoch at which the process started, computed as psutil does; peers compare it exactly.
-    pub create_time: f64,
-}
+use wellscope_protocol::control::ProcessIdentity;
 
-impl ProcessIdentity {
-    /// This process.
-    ///
-    /// On Linux the start time is psutil's. Elsewhere it is the time of the first call, which psutil would not confirm.
-    pub fn of_this_process() -> Self {
-        static FIRST_CALL: OnceLock<f64> = OnceLock::new();
-        let create_time = linux_create_time().unwrap_or_else(|| {
-            *FIRST_CALL
-                .get_or_init(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()))
-        });
-        Self { pid: std::process::id(), create_time }
-    }
-
-    /// As it travels in JSON.
-    pub(crate) fn to_json(self) -> serde_json::Value {
-        serde_json::json!({"pid": self.pid, "create_time": self.create_time})
-    }
+/// This process, as it names itself in return routes (zmqruntime 0.6).
+///
+/// On Linux the start time is psutil's. Elsewhere it is the time of the first call, which psutil would not confirm.
+pub fn this_process() -> ProcessIdentity {
+    static FIRST_CALL: OnceLock<f64> = OnceLock::new();
+    let create_time = linux_create_time().unwrap_or_else(|| {
+        *FIRST_CALL
+            .get_or_init(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()))
+    });
+    ProcessIdentity { pid: std::process::id(), create_time }
 }
 
 /// psutil: boot time in whole seconds + start of the process in clock ticks / ticks per second.
@@ -50,9 +36,9 @@ mod tests {
 
     #[test]
     fn this_process_started_in_the_past_and_not_before_the_epoch() {
-        let identity = ProcessIdentity::of_this_process();
+        let identity = this_process();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
         assert!(identity.create_time > 0.0 && identity.create_time <= now + 1.0, "{identity:?} at {now}");
-        assert_eq!(identity, ProcessIdentity::of_this_process());
+        assert_eq!(identity, this_process());
     }
 }

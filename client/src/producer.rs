@@ -2,7 +2,7 @@
 //!
 //! As polystore 0.2.19 (G3) and 0.6.3 (G4) do it, except that the connection is kept open between batches.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wellscope_protocol::endpoint::EndpointError;
 use wellscope_protocol::reply::{BatchReply, ImageAck};
@@ -106,6 +106,7 @@ impl Producer {
     /// Sends a batch and waits until the viewer has copied its pixels. Blocks for at most the connect and the reply
     /// timeout; pixels are copied only once a connection stands.
     pub fn send_batch(&mut self, request: BatchRequest<'_>) -> Result<(), SendError> {
+        let started = Instant::now();
         self.socket.wait_until_connected(self.config.connect_timeout)?;
         let route = self.acks.as_ref().and_then(AckListener::route);
         let Prepared { batch, segments } = prepare(request, route).map_err(|error| match error {
@@ -117,7 +118,11 @@ impl Producer {
             acks.expect(batch.items.iter().filter_map(|item| item.image_id.as_deref()));
         }
         let message = batch.encode().map_err(|cause| SendError::Encode { cause })?;
-        let reply = self.socket.request(message, self.config.connect_timeout, self.config.reply_timeout);
+        let reply = self.socket.request(
+            message,
+            self.config.connect_timeout.saturating_sub(started.elapsed()),
+            self.config.reply_timeout,
+        );
         // Since polystore 0.1.12 the sender unlinks, whatever came of it.
         drop(segments);
         let outcome = reply.map_err(SendError::Request).and_then(|reply| read_reply(&reply, self.socket.url()));

@@ -70,8 +70,7 @@ impl RequestSocket {
             Some(socket) => socket,
             None => self.connect().map_err(|cause| self.refused(cause))?,
         };
-        let writable =
-            wait_for(&socket, zmq::POLLOUT, Instant::now() + timeout).map_err(|cause| self.refused(cause))?;
+        let writable = wait_for(&socket, zmq::POLLOUT, deadline_after(timeout)).map_err(|cause| self.refused(cause))?;
         self.socket = Some(socket);
         if writable { Ok(()) } else { Err(RequestError::NobodyListens { url: self.url.clone(), waited: timeout }) }
     }
@@ -99,7 +98,7 @@ impl RequestSocket {
                 Err(cause) => return Err(self.refused(cause)),
             }
         }
-        let deadline = Instant::now() + reply_timeout;
+        let deadline = deadline_after(reply_timeout);
         let mut frames = loop {
             if !wait_for(&socket, zmq::POLLIN, deadline).map_err(|cause| self.refused(cause))? {
                 return Err(RequestError::NoReply { url: self.url.clone(), waited: reply_timeout });
@@ -134,12 +133,19 @@ impl RequestSocket {
     }
 }
 
+/// The moment `timeout` from now; a timeout that no clock can hold becomes a year.
+pub(crate) fn deadline_after(timeout: Duration) -> Instant {
+    const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    let now = Instant::now();
+    now.checked_add(timeout).unwrap_or_else(|| now + A_YEAR)
+}
+
 /// Waits until `events` can be done, at most until `deadline`. A signal does not end the wait.
 pub(crate) fn wait_for(socket: &zmq::Socket, events: PollEvents, deadline: Instant) -> zmq::Result<bool> {
     loop {
-        // Rounded up: with 0.4 ms left, 0 would spin.
+        // Rounded up: with 0.4 ms left, 0 would spin. On Windows, ZeroMQ counts in 32 bits.
         let left = deadline.saturating_duration_since(Instant::now());
-        let left_millis = i64::try_from(left.as_micros().div_ceil(1000)).unwrap_or(i64::MAX);
+        let left_millis = i64::try_from(left.as_micros().div_ceil(1000)).unwrap_or(i64::MAX).min(i32::MAX.into());
         match socket.poll(events, left_millis) {
             Ok(ready) if ready > 0 => return Ok(true),
             Ok(_) if Instant::now() >= deadline => return Ok(false),

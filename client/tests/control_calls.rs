@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use common::*;
 use wellscope_client::{
-    ControlClient, ControlError, Navigation, PING_TIMEOUT, RequestError, ScreenshotOptions, Settled, StateOptions,
+    Application, CaptureScope, ControlClient, ControlError, FrameCondition, NavigateOptions, PING_TIMEOUT,
+    RequestError, ScreenshotRequest, Settled, StateOptions, Viewport,
 };
+use wellscope_protocol::control::ControlRequest;
 use wellscope_protocol::pickle::{PickleLimits, PickleValue, decode, encode};
 
 fn dict<const N: usize>(items: [(&str, PickleValue); N]) -> PickleValue {
@@ -61,7 +63,7 @@ fn pongs_of_both_generations_are_read() {
         let (_viewer, requests) = replies(&endpoint.control_url().unwrap(), vec![pong]);
         let pong = ControlClient::connect(&endpoint).unwrap().ping(PATIENCE).unwrap();
         assert_eq!((pong.port, pong.control_port, pong.ready), (Some(5555), Some(6555), true));
-        assert_eq!(pong.application, Some(("openhcs".to_owned(), "0.8.6".to_owned())));
+        assert_eq!(pong.application, Some(Application { id: "openhcs".to_owned(), version: "0.8.6".to_owned() }));
         assert_eq!(pong.process.map(|process| (process.pid, process.create_time)), Some((7, 1.5)));
         assert_eq!(next(&requests), dict([("type", "ping".into())]));
     }
@@ -111,27 +113,37 @@ fn requests_carry_the_objects_that_openhcs_expects() {
         vec![dict([("status", "success".into()), ("type", "state_ack".into())])],
     );
     let client = ControlClient::connect(&endpoint).unwrap();
-    client.state(&StateOptions { route_key: Some("r".into()), ..StateOptions::default() }).unwrap();
+    let options = StateOptions { route_key: Some("r".into()), ..StateOptions::default() };
+    client.state(&options).unwrap();
     let request = next(&requests);
+    assert_eq!(ControlRequest::from_value(&request).unwrap(), ControlRequest::State(options));
     assert_eq!(request.get("type").unwrap().as_str(), Some("state"));
     let payload = request.get("payload").unwrap();
     assert_eq!(payload.type_name(), "ViewerStateControlOptions");
     assert_eq!(payload.get("route_key").unwrap().as_str(), Some("r"));
 
-    let axis_indices = [("well".to_owned(), 3)].into_iter().collect();
-    client.navigate(&Navigation { route_key: "r".into(), axis_indices, ..Navigation::default() }).unwrap();
+    let axis_indices = vec![("well".to_owned(), 3)];
+    client.navigate(&NavigateOptions { route_key: "r".into(), axis_indices, ..NavigateOptions::default() }).unwrap();
     let payload = next(&requests).get("payload").unwrap().clone();
     assert_eq!(payload.type_name(), "ViewerNavigationControlOptions");
     assert_eq!(payload.get("axis_indices").unwrap().get("well").unwrap().as_u64(), Some(3));
     assert!(payload.get("visible").unwrap().is_none());
 
-    client.viewport([0.0, 8.0, 12.0], 2.0).unwrap();
+    client.viewport(Viewport { center: [0.0, 8.0, 12.0], zoom: 2.0 }).unwrap();
     let payload = next(&requests).get("payload").unwrap().clone();
     assert_eq!(payload.type_name(), "ViewerNativeViewportPresentation");
     assert_eq!(payload.get("center").unwrap().items().unwrap().len(), 3);
 
-    client.screenshot(&ScreenshotOptions::new("/tmp/out")).unwrap();
-    let payload = next(&requests).get("payload").unwrap().clone();
+    let shot = ScreenshotRequest {
+        output_dir_path: "shots".to_owned(),
+        capture_scope: CaptureScope::Widget,
+        frame_condition: FrameCondition::Immediate,
+        observation_timeout_s: 5.0,
+    };
+    client.screenshot(&shot).unwrap();
+    let request = next(&requests);
+    assert_eq!(ControlRequest::from_value(&request).unwrap(), ControlRequest::Screenshot(shot));
+    let payload = request.get("payload").unwrap().clone();
     assert_eq!(payload.type_name(), "WindowSnapshotCaptureSpec");
     assert_eq!(payload.get("capture_scope").unwrap().as_str(), Some("widget"));
 
@@ -151,7 +163,7 @@ fn a_refusal_says_what_the_viewer_said_and_a_foreign_pickle_is_an_error() {
     let endpoint = tcp(&home);
     let refusal = dict([("status", "error".into()), ("type", "error".into()), ("message", "Unknown route.".into())]);
     let (_viewer, _requests) = replies(&endpoint.control_url().unwrap(), vec![refusal]);
-    let error = ControlClient::connect(&endpoint).unwrap().navigate(&Navigation::default()).unwrap_err();
+    let error = ControlClient::connect(&endpoint).unwrap().navigate(&NavigateOptions::default()).unwrap_err();
     assert!(matches!(&error, ControlError::Refused { message, .. } if message == "Unknown route."), "{error}");
 
     let other = tcp(&home);

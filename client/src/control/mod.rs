@@ -3,19 +3,20 @@
 //! Each is one pickled request and one pickled reply on the control port (data port + 1000), over a connection of its
 //! own, as zmqruntime's clients do. Deadlines are those of openhcs 0.8.6.
 
-mod options;
+mod payload;
 mod settle;
 
 use std::time::Duration;
 
+use wellscope_protocol::control::{
+    Application, NavigateOptions, ProcessIdentity, ScreenshotRequest, StateOptions, Viewport,
+};
 use wellscope_protocol::endpoint::EndpointError;
 use wellscope_protocol::pickle::{self, PickleError, PickleLimits, PickleValue};
 
 use crate::endpoint::ViewerEndpoint;
-use crate::process::ProcessIdentity;
 use crate::socket::{RequestError, RequestSocket};
 
-pub use options::{Navigation, ScreenshotOptions, ScreenshotScope, StateOptions};
 pub use settle::Settled;
 
 /// Whether a viewer is there (openhcs 0.8.6, quick look).
@@ -84,8 +85,8 @@ pub struct Pong {
     pub ready: bool,
     /// e.g. "napari".
     pub server_type: Option<String>,
-    /// Application and version, e.g. ("openhcs", "0.8.6"), in either generation's spelling.
-    pub application: Option<(String, String)>,
+    /// Which program it belongs to, in either generation's spelling.
+    pub application: Option<Application>,
     /// Its process, where it says so.
     pub process: Option<ProcessIdentity>,
     /// All of it.
@@ -121,14 +122,14 @@ impl ControlClient {
             ready,
             server_type: reply.get("server_type").and_then(PickleValue::as_str).map(str::to_owned),
             application: reply.get("application").and_then(application),
-            process: reply.get("process_identity").and_then(process_identity),
+            process: reply.get("process_identity").and_then(ProcessIdentity::from_value),
             reply,
         })
     }
 
     /// What the viewer holds and shows; the whole reply. Its layers are under "layers".
     pub fn state(&self, options: &StateOptions) -> Result<PickleValue, ControlError> {
-        self.successful("state", Some(options.to_pickle()), STATE_TIMEOUT)
+        self.successful("state", Some(payload::state(options)), STATE_TIMEOUT)
     }
 
     /// Makes the viewer forget what it has received; layers stay visible until they are sent anew.
@@ -137,18 +138,18 @@ impl ControlClient {
     }
 
     /// Moves sliders and selects a layer; the state reply of that layer.
-    pub fn navigate(&self, navigation: &Navigation) -> Result<PickleValue, ControlError> {
-        self.successful("navigate", Some(navigation.to_pickle()), STATE_TIMEOUT)
+    pub fn navigate(&self, options: &NavigateOptions) -> Result<PickleValue, ControlError> {
+        self.successful("navigate", Some(payload::navigate(options)), STATE_TIMEOUT)
     }
 
-    /// Moves the camera. `center` is z, y, x in data pixels, `zoom` screen pixels per data pixel.
-    pub fn viewport(&self, center: [f64; 3], zoom: f64) -> Result<PickleValue, ControlError> {
-        self.successful("viewport", Some(options::viewport(center, zoom)), STATE_TIMEOUT)
+    /// Moves the camera.
+    pub fn viewport(&self, viewport: Viewport) -> Result<PickleValue, ControlError> {
+        self.successful("viewport", Some(payload::viewport(viewport)), STATE_TIMEOUT)
     }
 
     /// Has the viewer write a PNG; the whole reply, whose "resource" has "path", "size_bytes" and "sha256".
-    pub fn screenshot(&self, options: &ScreenshotOptions) -> Result<PickleValue, ControlError> {
-        self.successful("screenshot", Some(options.to_pickle()), STATE_TIMEOUT)
+    pub fn screenshot(&self, request: &ScreenshotRequest) -> Result<PickleValue, ControlError> {
+        self.successful("screenshot", Some(request.capture_spec()), STATE_TIMEOUT)
     }
 
     /// Asks the viewer to close. It answers first and is gone some 100 ms later.
@@ -210,12 +211,7 @@ fn bad_reply(request: &'static str, field: &'static str, reply: &PickleValue) ->
 }
 
 /// zmqruntime 0.2.24 says application_id and application_version, 0.6.5 identifier and version.
-fn application(value: &PickleValue) -> Option<(String, String)> {
+fn application(value: &PickleValue) -> Option<Application> {
     let text = |a, b| value.get(a).or_else(|| value.get(b)).and_then(PickleValue::as_str).map(str::to_owned);
-    Some((text("application_id", "identifier")?, text("application_version", "version")?))
-}
-
-fn process_identity(value: &PickleValue) -> Option<ProcessIdentity> {
-    let pid = u32::try_from(value.get("pid")?.as_u64()?).ok()?;
-    Some(ProcessIdentity { pid, create_time: value.get("create_time")?.as_f64()? })
+    Some(Application { id: text("application_id", "identifier")?, version: text("application_version", "version")? })
 }

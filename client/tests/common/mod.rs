@@ -1,6 +1,7 @@
 //! A stand-in viewer: a REP socket on a thread that answers as it is told and reports what it saw.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper that unwraps says where a test failed")]
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
