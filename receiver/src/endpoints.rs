@@ -153,14 +153,21 @@ pub(crate) fn bind(
     Ok(bound)
 }
 
-impl Drop for BoundEndpoints {
-    fn drop(&mut self) {
-        for (path, identity) in &self.files {
+impl BoundEndpoints {
+    /// Removes the socket files that are still ours. While the sockets are open, no other file can get their inode numbers.
+    pub(crate) fn remove_socket_files(&mut self) {
+        for (path, identity) in self.files.drain(..) {
             // Another viewer may have bound the path over ours (napari does not look); its socket is not ours to remove.
-            if file_identity(path) == *identity {
+            if file_identity(&path) == identity {
                 let _ = std::fs::remove_file(path);
             }
         }
+    }
+}
+
+impl Drop for BoundEndpoints {
+    fn drop(&mut self) {
+        self.remove_socket_files();
     }
 }
 

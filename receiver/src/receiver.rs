@@ -166,6 +166,9 @@ impl Receiver {
     }
 
     fn stop(&mut self) {
+        if let Some(bound) = &mut self.bound {
+            bound.remove_socket_files();
+        }
         self.stopping.store(true, Ordering::Release);
         self.wakers.iter().for_each(Waker::wake);
         let deadline = Instant::now() + JOIN_TIMEOUT;
@@ -175,7 +178,7 @@ impl Receiver {
         if let Some(thread) = self.ack_thread.take() {
             thread.join_until(deadline);
         }
-        // The sockets are closed; now their files and locks go.
+        // The sockets are closed; now the locks go.
         self.bound = None;
     }
 }

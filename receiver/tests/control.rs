@@ -41,8 +41,8 @@ fn ping_is_answered_with_the_ports_and_the_application() {
         });
         let pong = ask(&viewer, PING);
         assert_eq!(text(&pong, "type"), "pong");
-        assert_eq!(number(&pong, "port"), viewer.receiver().endpoints().port.into());
-        assert_eq!(number(&pong, "control_port"), viewer.receiver().endpoints().control_port.into());
+        assert_eq!(number(&pong, "port"), u64::from(viewer.receiver().endpoints().port));
+        assert_eq!(number(&pong, "control_port"), u64::from(viewer.receiver().endpoints().control_port));
         assert_eq!(text(&pong, "server"), "NapariViewerServer");
         assert_eq!(text(pong.get("application").unwrap(), "application_version"), "0.8.6");
         let identity = ProcessIdentity::from_value(pong.get("process_identity").unwrap()).unwrap();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use common::*;
 use serde_json::json;
-use wellscope_protocol::control::PongSpelling;
+use wellscope_protocol::control::{ControlRequest, PongSpelling};
 use wellscope_protocol::endpoint::Transport;
 use wellscope_receiver::{Receiver, ReceiverConfig, StartError};
 
@@ -63,7 +63,7 @@ fn answer_pings(context: &zmq::Context, url: &str) -> std::thread::JoinHandle<()
     socket.set_rcvtimeo(PATIENCE.as_millis() as i32).unwrap();
     socket.bind(url).unwrap();
     std::thread::spawn(move || {
-        assert_eq!(socket.recv_bytes(0).unwrap(), PING);
+        assert_eq!(ControlRequest::decode(&socket.recv_bytes(0).unwrap()), Ok(ControlRequest::Ping));
         // {"type": "pong", "server": "NapariViewer", "process_identity": {"pid": 4711, "create_time": 1.0}} in protocol 0.
         let pong =
             b"(dVtype\nVpong\nsVserver\nVNapariViewer\nsVprocess_identity\n(dVpid\nI4711\nsVcreate_time\nF1.0\nss.";
@@ -160,11 +160,12 @@ fn a_socket_path_that_another_viewer_took_over_stays() {
     let home = Arc::new(tempfile::tempdir().unwrap());
     let config = config(Transport::Ipc, home.path());
     let [data_path, control_path] = socket_paths(&config);
-    let viewer = start_config(config, home);
+    let viewer = start_config(config, home.clone());
     std::fs::remove_file(&data_path).unwrap();
     let _thief = UnixListener::bind(&data_path).unwrap();
     drop(viewer);
-    assert!(data_path.exists() && !control_path.exists());
+    assert!(data_path.exists(), "the other viewer's socket was removed");
+    assert!(!control_path.exists(), "our own socket was left");
 }
 
 #[test]
