@@ -2,6 +2,8 @@
 //!
 //! Captured from openhcs 0.8.6 (napari viewer server), zmqruntime 0.2.24 and 0.6.5; see `tests/captures`.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::fs;
 use std::path::Path;
 

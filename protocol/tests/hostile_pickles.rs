@@ -3,6 +3,8 @@
 //! Time is not measured: the number of instructions and of values is bounded by `PickleLimits`, and every one of them
 //! costs constant time. Memory is counted by this test's allocator, per thread.
 
+#![allow(clippy::expect_used, reason = "helpers of tests")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 

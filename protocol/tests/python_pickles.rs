@@ -1,5 +1,7 @@
 //! Pickles written by real Python (`tests/pickles/make.py`), and every captured control frame, are read as they were meant.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

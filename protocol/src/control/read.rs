@@ -62,7 +62,7 @@ impl<'v> Fields<'v> {
     }
 
     pub fn text(&self, name: &str) -> Result<Option<String>, ControlRequestError> {
-        self.read(name, "a non-empty string", |value| non_empty(value))
+        self.read(name, "a non-empty string", non_empty)
     }
 
     pub fn required<T>(&self, name: &str, value: Option<T>) -> Result<T, ControlRequestError> {

@@ -182,6 +182,15 @@ impl ControlReply {
         Self::Error { reply_type: reply_type.into(), message: message.into() }
     }
 
+    /// The state inside of replies that carry one, so that the app can add facts of its own.
+    pub fn state_mut(&mut self) -> Option<&mut StateReply> {
+        match self {
+            Self::State(state) | Self::NavigationAck(state) | Self::ImageIntensityAck(state) => Some(state),
+            Self::LayerIsolationAck(isolation) => Some(&mut isolation.state),
+            _ => None,
+        }
+    }
+
     /// The reply as a frame. `spelling` matters for the pong only.
     pub fn encode(&self, spelling: PongSpelling) -> Vec<u8> {
         pickle::encode(&self.to_value(spelling))
