@@ -12,6 +12,7 @@ mod pong;
 mod read;
 mod reply;
 mod request;
+mod request_payload;
 mod state;
 
 pub use payloads::{

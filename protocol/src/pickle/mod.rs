@@ -17,6 +17,7 @@
 //! count it twice *before* anything is allocated for it. Containers that hold themselves are refused.
 
 mod arena;
+mod calls;
 pub mod classes;
 mod decode;
 mod encode;
