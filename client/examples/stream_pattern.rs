@@ -6,6 +6,7 @@
 //! each channel, and drift with z.
 
 use std::error::Error;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use ndarray::Array2;
@@ -149,7 +150,17 @@ fn pattern(position: Position, size: usize) -> Array2<u16> {
     image
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     if std::env::args().any(|argument| argument == "--help" || argument == "-h") {
         println!("{USAGE}");
         return Ok(());

@@ -44,6 +44,8 @@ pub(crate) trait Pixels {
     fn dtype(&self) -> DType;
     /// Bytes that the caller gave, where that can differ from shape x dtype.
     fn given_bytes(&self) -> Option<usize>;
+    /// The bytes themselves, where they already lie in C order.
+    fn contiguous(&self) -> Option<&[u8]>;
     /// Writes the elements in C order. `target` must have exactly shape x dtype bytes; bytes that one side lacks are
     /// left as they are.
     fn write_to(&self, target: &mut [u8]);
@@ -62,9 +64,13 @@ impl<T: Element> Pixels for ArrayViewD<'_, T> {
         None
     }
 
+    fn contiguous(&self) -> Option<&[u8]> {
+        self.as_slice().map(bytemuck::cast_slice)
+    }
+
     fn write_to(&self, target: &mut [u8]) {
-        if let Some(elements) = self.as_slice() {
-            copy_common_length(bytemuck::cast_slice(elements), target);
+        if let Some(bytes) = self.contiguous() {
+            copy_common_length(bytes, target);
             return;
         }
         // A crop has contiguous rows, a transposed array has none; both are walked in C order and written once.
@@ -103,6 +109,10 @@ impl Pixels for RawPixels<'_> {
 
     fn given_bytes(&self) -> Option<usize> {
         Some(self.bytes.len())
+    }
+
+    fn contiguous(&self) -> Option<&[u8]> {
+        Some(self.bytes)
     }
 
     fn write_to(&self, target: &mut [u8]) {

@@ -209,7 +209,7 @@ fn image_payload(
     let source = if image.inline {
         PixelSource::Inline(little_endian_pixels(&image, size_bytes))
     } else {
-        let segment = Segment::create(size_bytes, |bytes| image.pixels.write_to(bytes))?;
+        let segment = Segment::create(size_bytes, image.pixels.contiguous(), |bytes| image.pixels.write_to(bytes))?;
         let name = segment.name().to_owned();
         segments.push(segment);
         PixelSource::SharedMemory { name }

@@ -1,5 +1,7 @@
 //! Acks of both generations, and who may listen for them.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests; clippy.toml exempts only functions marked as such")]
+
 mod common;
 
 use std::sync::{Arc, Mutex};

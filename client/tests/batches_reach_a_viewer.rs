@@ -1,5 +1,7 @@
 //! What a viewer receives from a producer, and what the producer does with its answer.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests; clippy.toml exempts only functions marked as such")]
+
 mod common;
 
 use std::time::Duration;

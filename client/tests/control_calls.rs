@@ -1,5 +1,7 @@
 //! Control calls against a stand-in that answers with real and made-up pickles.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests; clippy.toml exempts only functions marked as such")]
+
 mod common;
 
 use std::time::Duration;
