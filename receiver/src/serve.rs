@@ -104,7 +104,8 @@ impl BatchServer {
         for (index, item) in batch.items.into_iter().enumerate() {
             match self.receive_item(item, &batch.display_config, &mut permit, opened) {
                 Ok(item) => items.push(item),
-                Err((item, error)) => {
+                Err(failed) => {
+                    let (item, error) = *failed;
                     items.into_iter().for_each(|item: ReceivedItem| item.ack.withdraw());
                     return Err(refuse(describe(index, total_items, &item, &error)));
                 }
@@ -136,12 +137,12 @@ impl BatchServer {
         config: &DisplayConfig,
         permit: &mut Permit,
         opened: &mut Vec<LeftSegment>,
-    ) -> Result<ReceivedItem, (Item, ImageError)> {
+    ) -> Result<ReceivedItem, Box<(Item, ImageError)>> {
         let mut item = item;
         // Before anything is copied, and while the producer still listens: an item without a layer is its sender's mistake.
         let route = match route_of(&item, config) {
             Ok(route) => route,
-            Err(error) => return Err((item, error.into())),
+            Err(error) => return Err(Box::new((item, error.into()))),
         };
         let (payload, size_bytes) = match &mut item.payload {
             Payload::Image(image) => match self.receive_pixels(image, opened) {
@@ -157,7 +158,7 @@ impl BatchServer {
                     }),
                     image.size_bytes,
                 ),
-                Err(error) => return Err((item, error)),
+                Err(error) => return Err(Box::new((item, error))),
             },
             Payload::Shapes(shapes) => (ReceivedPayload::Shapes(std::mem::take(shapes)), 0),
             Payload::Points(points) => (ReceivedPayload::Points(std::mem::take(points)), 0),
@@ -251,5 +252,117 @@ fn swap_to_little_endian(bytes: &mut [u8], element_bytes: usize) {
         4 => bytes.as_chunks_mut::<4>().0.iter_mut().for_each(|element| element.reverse()),
         8 => bytes.as_chunks_mut::<8>().0.iter_mut().for_each(|element| element.reverse()),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::platform::FileIdentity;
+
+    /// Shared memory that says it has 8 bytes in every segment and gives `found`.
+    struct Shrinking {
+        found: usize,
+    }
+
+    impl SharedMemory for Shrinking {
+        fn open(&self, _name: &str) -> Result<Box<dyn Segment>, SegmentError> {
+            Ok(Box::new(Shrinking { found: self.found }))
+        }
+
+        fn unlink_if_same(&self, _name: &str, _identity: FileIdentity) -> io::Result<bool> {
+            Ok(false)
+        }
+    }
+
+    impl Segment for Shrinking {
+        fn len_bytes(&self) -> u64 {
+            8
+        }
+
+        fn identity(&self) -> Option<FileIdentity> {
+            Some(FileIdentity { device: 1, inode: 2 })
+        }
+
+        fn read_into(&mut self, size_bytes: usize, into: &mut Vec<u8>) -> Result<(), SegmentError> {
+            into.extend(std::iter::repeat_n(7, size_bytes.min(self.found)));
+            if self.found < size_bytes {
+                let (needed_bytes, found_bytes) = (size_bytes as u64, self.found as u64);
+                return Err(SegmentError::Shortened { needed_bytes, found_bytes });
+            }
+            Ok(())
+        }
+    }
+
+    fn server(found: usize) -> BatchServer {
+        let counters = Arc::new(Counters::default());
+        let (sender, _) = crossbeam_channel::bounded(1);
+        let outlet = AckOutlet {
+            sender,
+            counters: counters.clone(),
+            shared_url: "ipc:///nowhere".into(),
+            viewer_port: 5555,
+            allow_remote: false,
+        };
+        BatchServer {
+            limits: Limits::default(),
+            shared_memory: Box::new(Shrinking { found }),
+            pool: BufferPool::new(1 << 20, counters.clone()),
+            in_flight: InFlight::new(1 << 20, counters.clone(), Arc::default()),
+            outlet: Arc::new(outlet),
+            counters,
+            sequence: AtomicU64::new(0),
+        }
+    }
+
+    fn frame(shape: &str) -> String {
+        format!(
+            r#"{{"type": "batch", "display_config": {{}}, "images": [
+                {{"path": "p", "metadata": {{"well": "A01"}}, "shape": {shape}, "dtype": "uint8", "shm_name": "napari_x"}}
+            ]}}"#
+        )
+    }
+
+    #[test]
+    fn a_segment_that_shrinks_while_it_is_read_refuses_the_batch() {
+        let server = server(3);
+        let served = server.serve(frame("[2, 4]").as_bytes(), Instant::now());
+        let refusal = served.outcome.unwrap_err();
+        assert!(refusal.text.contains("3 of 8 bytes") && refusal.text.contains("napari_x"), "{}", refusal.text);
+        assert_eq!(served.opened.len(), 1, "it must not stay behind");
+        let counters = server.counters.snapshot();
+        assert_eq!((counters.copies, counters.in_flight_bytes, counters.items_taken), (0, 0, 0));
+    }
+
+    #[test]
+    fn pixels_in_flight_are_freed_item_by_item() {
+        let server = server(8);
+        let batch = server.serve(frame("[2, 4]").as_bytes(), Instant::now()).outcome.unwrap();
+        assert_eq!(server.counters.snapshot().in_flight_bytes, 8);
+        batch.items.into_iter().for_each(|item| item.ack.succeed());
+        let counters = server.counters.snapshot();
+        assert_eq!((counters.in_flight_bytes, counters.items_taken), (0, 1));
+    }
+
+    #[test]
+    fn every_prefix_of_a_batch_is_refused_without_a_panic() {
+        let server = server(8);
+        let frame = frame("[2, 4]");
+        for end in 0..frame.len() {
+            assert!(server.serve(&frame.as_bytes()[..end], Instant::now()).outcome.is_err(), "{end}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_swapped_by_element() {
+        let mut bytes = [1, 2, 3, 4, 5, 6, 7, 8];
+        swap_to_little_endian(&mut bytes, 2);
+        assert_eq!(bytes, [2, 1, 4, 3, 6, 5, 8, 7]);
+        swap_to_little_endian(&mut bytes, 1);
+        assert_eq!(bytes, [2, 1, 4, 3, 6, 5, 8, 7]);
+        swap_to_little_endian(&mut bytes, 8);
+        assert_eq!(bytes, [7, 8, 5, 6, 3, 4, 1, 2]);
     }
 }

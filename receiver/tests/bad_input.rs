@@ -1,5 +1,6 @@
 //! Bad input: the viewer answers or drops that one message, says what was wrong, and goes on.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests; clippy.toml exempts only functions marked as such")]
 
 mod common;
 

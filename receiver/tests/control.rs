@@ -1,5 +1,6 @@
 //! The control socket: what it answers by itself, in time, and what it hands to the app.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests; clippy.toml exempts only functions marked as such")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! One viewer per port, and nothing left behind.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests; clippy.toml exempts only functions marked as such")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! Replies, copies, buffers, segments and acks: what the viewer owes a producer.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests; clippy.toml exempts only functions marked as such")]
 
 mod common;
 
