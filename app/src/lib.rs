@@ -3,13 +3,13 @@
 //! [`start::run`] is the whole program; `main.rs` only reads the command line.
 
 pub mod colormap;
-pub mod host;
+//pub mod host;
 pub mod options;
 pub mod render;
 pub mod signals;
-pub mod start;
+//pub mod start;
 pub mod statistics;
-pub mod systems;
-pub mod ui;
+//pub mod systems;
+//pub mod ui;
 pub mod viewer;
-pub mod viewer_plugin;
+//pub mod viewer_plugin;

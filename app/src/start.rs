@@ -95,7 +95,7 @@ fn view(options: Options) -> anyhow::Result<()> {
         })
         .insert_resource(Inbox(inbox))
         .insert_resource(StatisticsWorkers::start(&wake).context("the system refused a thread")?)
-        .insert_resource(Clients { counters })
+        .insert_resource(Clients { counters, port: options.port })
         .insert_resource(status)
         .insert_resource(exit)
         .add_plugins(ViewerPlugin);

@@ -33,6 +33,12 @@ impl PixelBuffer {
     }
 }
 
+impl AsRef<[u8]> for PixelBuffer {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 impl Deref for PixelBuffer {
     type Target = [u8];
     fn deref(&self) -> &[u8] {

@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 use bevy::prelude::*;
 
 use crate::host::wake::Wake;
-use crate::render::RenderReport;
 use crate::render::scene::Scene;
 use crate::render::screenshot::{PendingScreenshot, ScreenshotScope, Screenshots};
 use crate::systems::ViewerSystems;
-use crate::systems::intake::StatisticsWorkers;
+use crate::systems::control::Drawn;
 use crate::ui::problems::{Problems, Severity};
 
 /// Pictures are at least this far apart, so that a burst is not spent on writing PNGs.
@@ -45,8 +44,7 @@ impl FollowFile {
 fn follow(
     mut file: ResMut<FollowFile>,
     scene: Res<Scene>,
-    report: Res<RenderReport>,
-    workers: Res<StatisticsWorkers>,
+    drawn: Drawn,
     mut screenshots: Screenshots,
     mut problems: ResMut<Problems>,
     wake: Res<Wake>,
@@ -73,8 +71,7 @@ fn follow(
             }
         }
     }
-    let is_drawn = report.drawn_generation() >= scene.generation && !workers.is_busy();
-    if !is_drawn || file.written_generation == Some(scene.generation) {
+    if !drawn.is_complete() || file.written_generation == Some(scene.generation) {
         return;
     }
     if file.last.is_some_and(|last| last.elapsed() < SHORTEST_INTERVAL) {

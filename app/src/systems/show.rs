@@ -17,14 +17,17 @@ pub struct ShowPlugin;
 impl Plugin for ShowPlugin {
     fn build(&self, app: &mut App) {
         app.add_message::<ViewCommand>()
-            .init_resource::<Holes>()
+            .init_resource::<Shown>()
             .add_systems(PostUpdate, (apply_commands, resolve_scene).chain().in_set(ViewerSystems::Resolve));
     }
 }
 
-/// Titles of visible layers that have nothing where the sliders stand.
+/// Which state of the viewer the scene shows.
 #[derive(Resource, Default)]
-pub struct Holes(pub Vec<String>);
+pub struct Shown {
+    /// [`Viewer::revision`] of the last resolved scene.
+    pub revision: Option<u64>,
+}
 
 fn apply_commands(mut commands: MessageReader<ViewCommand>, mut viewer: ResMut<Viewer>, wake: Res<Wake>) {
     if commands.is_empty() {
@@ -41,27 +44,25 @@ fn resolve_scene(
     mut viewer: ResMut<Viewer>,
     mut rows: ResMut<ColormapRows>,
     mut scene: ResMut<Scene>,
-    mut holes: ResMut<Holes>,
+    mut shown: ResMut<Shown>,
     mut problems: ResMut<Problems>,
     area: Res<CanvasArea>,
-    mut resolved_revision: Local<Option<u64>>,
 ) {
     if area.rect != scene.canvas {
         let size = [f64::from(area.rect.width), f64::from(area.rect.height)];
         viewer.camera.resize(size);
         viewer.touch();
     }
-    if *resolved_revision == Some(viewer.revision) {
+    if shown.revision == Some(viewer.revision) {
         return;
     }
-    *resolved_revision = Some(viewer.revision);
+    shown.revision = Some(viewer.revision);
     let resolved = viewer.resolve(&mut rows);
     scene.generation += 1;
     scene.canvas = area.rect;
     scene.camera = resolved.camera;
     scene.draws = resolved.draws;
     scene.prefetch = resolved.prefetch;
-    holes.0 = resolved.holes;
     for warning in resolved.warnings {
         tracing::warn!("{warning}");
         problems.report(Severity::Warning, warning);

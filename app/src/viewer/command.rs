@@ -143,8 +143,8 @@ impl Viewer {
                 }
             }
             ViewCommand::FullContrast(layer) => self.with_channel(layer, |display| {
-                if let Some(range) = display.statistics.range() {
-                    display.set_limits(range);
+                if let Some(range) = display.statistics.range {
+                    display.set_limits(range.to_f64());
                 }
             }),
             ViewCommand::SetGamma(layer, gamma) => {

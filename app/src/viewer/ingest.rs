@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use wellscope_protocol::batch::{Address, ComponentDomain, ComponentNames, DisplayConfig};
 use wellscope_protocol::component::ComponentValue;
-use wellscope_protocol::dtype::ElementType;
-use wellscope_protocol::route::{Route, RouteKind, disambiguate};
+use wellscope_protocol::route::{Route, disambiguate};
 use wellscope_receiver::{ItemHead, ReceivedBatch, ReceivedImage, ReceivedItem, ReceivedPayload};
 
 use crate::render::scene::{PlaneId, PlanePixels, PlaneSource};
@@ -42,14 +41,6 @@ pub struct Ingested {
 /// Why an item that was received whole cannot be put into a stack.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum UpsertError {
-    /// The producer's identity and components give no layer.
-    #[error("{reason}. Item: {path:?}")]
-    NoRoute {
-        /// What the route rules miss.
-        reason: String,
-        /// The item.
-        path: String,
-    },
     /// An array with an unreasonable number of planes.
     #[error(
         "an image of {found} planes was sent, at most {MAX_PLANES_PER_IMAGE} fit one item; the producer should split it. Item: {path:?}"
@@ -81,8 +72,6 @@ impl Viewer {
         let mut ingested = Ingested::default();
         self.counters.batches += 1;
         self.learn_names(batch.component_names);
-        let mut announced_order = batch.display_config.component_order.clone();
-        announced_order.retain(|component| batch.component_domain.contains_key(component));
         for ReceivedItem { item, payload, ack } in batch.items {
             match self.take_item(item, payload, &batch.display_config, &mut ingested.jobs) {
                 Ok(()) => {
@@ -115,6 +104,7 @@ impl Viewer {
 
     /// Takes the statistics of a plane. Late ones, of planes replaced meanwhile, are dropped.
     pub fn take_statistics(&mut self, job: &StatisticsJob, statistics: PlaneStatistics) {
+        self.counters.statistics += 1;
         let Some(layer) = self.layers.values_mut().find(|layer| layer.id == job.layer) else { return };
         let channel = layer.channel_of(&job.coordinate, &self.axes);
         let Some(Entry::Plane(plane)) = layer.get_mut(&job.coordinate) else { return };
@@ -153,7 +143,7 @@ impl Viewer {
         config: &DisplayConfig,
         jobs: &mut Vec<StatisticsJob>,
     ) -> Result<(), UpsertError> {
-        let route = route_of(&item, &payload, config)?;
+        let route = item.route.clone();
         if let ReceivedPayload::Image(image) = &payload {
             check_extent(image, &item.path)?;
         }
@@ -172,8 +162,8 @@ impl Viewer {
                 self.put(layer_id, coordinate, Entry::Shapes(set));
             }
         }
-        if !self.unsettled_routes.contains(&route.key) {
-            self.unsettled_routes.push(route.key);
+        if !self.unsettled_routes.contains(&route.key.0) {
+            self.unsettled_routes.push(route.key.0);
         }
         if !self.has_fitted
             && let Some(extent) = self.layer(layer_id).and_then(|layer| layer.extent)
@@ -235,19 +225,20 @@ impl Viewer {
     /// The layer of a route, made when new, emptied when `clear_state` or `--replace-layers` ask for it.
     fn layer_of(&mut self, route: &Route, item: &ItemHead, config: &DisplayConfig) -> LayerId {
         self.axes.declare(&route.stack_components);
-        if !self.layers.contains_key(&route.key) {
+        if !self.layers.contains_key(&route.key.0) {
             self.next_layer_id += 1;
             let id = LayerId(self.next_layer_id);
-            let taken: Vec<&str> = self.layers.values().map(|layer| layer.title.as_str()).collect();
-            let title = disambiguate(&route.title, item.producer_identity.as_ref(), &taken);
-            let mut layer = Layer::new(id, route.key.clone(), title, route.kind, LayerDisplay::new(&config.colormap));
+            let is_taken = |title: &str| self.layers.values().any(|layer| layer.title == title);
+            let title = disambiguate(&route.title, item.producer_identity.as_ref(), is_taken);
+            let display = LayerDisplay::new(&config.colormap);
+            let mut layer = Layer::new(id, route.key.0.clone(), title, route.kind, display);
             layer.layer_values.clone_from(&route.layer_values);
-            self.layers.insert(route.key.clone(), layer);
+            self.layers.insert(route.key.0.clone(), layer);
             self.selected.get_or_insert(id);
         }
         let replace_layers = self.replace_layers;
         let stack: Vec<AxisId> = route.stack_components.iter().map(|component| self.axes.axis_of(component)).collect();
-        let Some(layer) = self.layers.get_mut(&route.key) else { return LayerId(0) };
+        let Some(layer) = self.layers.get_mut(&route.key.0) else { return LayerId(0) };
         if layer.stale || replace_layers {
             for (axis, value) in layer.drop_data() {
                 self.axes.release(axis, value);
@@ -307,14 +298,4 @@ fn check_extent(image: &ReceivedImage, path: &str) -> Result<(), UpsertError> {
         return Err(UpsertError::TooLarge { height: layout.height, width: layout.width, path: path.to_owned() });
     }
     Ok(())
-}
-
-fn route_of(item: &ItemHead, payload: &ReceivedPayload, config: &DisplayConfig) -> Result<Route, UpsertError> {
-    let (kind, layout) = match payload {
-        ReceivedPayload::Image(image) => (RouteKind::Image, Some(&image.layout)),
-        ReceivedPayload::Shapes(_) => (RouteKind::Shapes, None),
-        ReceivedPayload::Points(_) => (RouteKind::Points, None),
-    };
-    wellscope_protocol::route::route_of(&item.address, item.producer_identity.as_ref(), kind, layout, config)
-        .map_err(|reason| UpsertError::NoRoute { reason: reason.to_string(), path: item.path.clone() })
 }

@@ -4,6 +4,7 @@
 //! The data of one viewer is one resource ([`Viewer`]) rather than an entity per layer: control replies, the overlay and
 //! slicing need all layers in order, and a test can hold it in its hand.
 
+pub mod answer;
 pub mod axes;
 pub mod camera;
 pub mod command;
@@ -63,6 +64,8 @@ pub struct IngestCounters {
     pub planes: u64,
     /// Planes that took the place of an earlier one at the same coordinate.
     pub replaced: u64,
+    /// Planes measured.
+    pub statistics: u64,
     /// Items that could not be put into a stack; each was reported.
     pub refused: u64,
 }

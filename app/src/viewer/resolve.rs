@@ -20,8 +20,6 @@ pub struct Resolved {
     pub draws: Vec<PlaneDraw>,
     /// Planes that a slider move would show next.
     pub prefetch: Vec<PlaneSource>,
-    /// Visible image layers with nothing at the sliders' places, by title.
-    pub holes: Vec<String>,
     /// Things to tell the user once, e.g. an unknown colormap.
     pub warnings: Vec<String>,
 }
@@ -34,13 +32,19 @@ impl Viewer {
             ..Resolved::default()
         };
         for layer in self.layers.values().filter(|layer| layer.visible && layer.kind == RouteKind::Image) {
-            match layer.plane_at(&self.axes) {
-                Some(plane) => resolved.draws.extend(self.draw_of(layer, plane, rows, &mut resolved.warnings)),
-                None => resolved.holes.push(layer.title.clone()),
+            if let Some(plane) = layer.plane_at(&self.axes) {
+                resolved.draws.extend(self.draw_of(layer, plane, rows));
             }
             self.collect_neighbours(layer, &mut resolved.prefetch);
         }
+        resolved.warnings = rows.take_warnings();
         resolved
+    }
+
+    /// Titles of visible image layers that have nothing where the sliders stand: not received yet.
+    pub fn holes(&self) -> Vec<String> {
+        let shown = self.layers.values().filter(|layer| layer.visible && layer.kind == RouteKind::Image);
+        shown.filter(|layer| layer.plane_at(&self.axes).is_none()).map(|layer| layer.title.clone()).collect()
     }
 
     /// Shapes and points that the sliders select, bottom to top.
@@ -54,13 +58,7 @@ impl Viewer {
     }
 
     /// `None` while the plane waits for its first statistics: without limits there is nothing true to draw.
-    fn draw_of(
-        &self,
-        layer: &Layer,
-        plane: &Plane,
-        rows: &mut ColormapRows,
-        warnings: &mut Vec<String>,
-    ) -> Option<PlaneDraw> {
+    fn draw_of(&self, layer: &Layer, plane: &Plane, rows: &mut ColormapRows) -> Option<PlaneDraw> {
         let channel = layer.channel_at(&self.axes);
         let display = layer.display.channel(channel);
         let is_colour = plane.source.samples > 1;
@@ -70,15 +68,13 @@ impl Viewer {
             None if plane.source.element == ElementType::Bool => [0.0, 1.0],
             None => return None,
         };
-        let assigned = rows.row_of(layer.display.colormap_of(channel));
-        warnings.extend(assigned.warning);
         Some(PlaneDraw {
             layer: layer.id.0,
             plane: plane.source.clone(),
             origin_yx: plane.origin_yx,
             contrast_limits: limits.map(|limit| limit as f32),
             gamma: display.map_or(1.0, |display| display.gamma),
-            colormap: assigned.row,
+            colormap: rows.row_of(layer.display.colormap_of(channel)),
             opacity: layer.display.opacity,
             blending: layer.display.blending,
             interpolation: layer.display.interpolation,

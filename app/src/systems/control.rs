@@ -1,0 +1,286 @@
+//! Control calls: what clients ask of the view. They are carried out in the order of arrival among the batches, and
+//! answered at once, except screenshots, which wait for their frame.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bevy::prelude::*;
+use sha2::{Digest, Sha256};
+use wellscope_protocol::control::{
+    CaptureScope, ControlReply, ControlRequest, ScreenshotAck, ScreenshotRequest, SettleAck, SettlePhase, StateReply,
+};
+use wellscope_protocol::pickle::PickleValue;
+use wellscope_receiver::{ControlCall, Counters, Replier};
+
+use crate::host::wake::Wake;
+use crate::render::RenderReport;
+use crate::render::scene::Scene;
+use crate::render::screenshot::{PendingScreenshot, Picture, ScreenshotScope, Screenshots};
+use crate::signals::ExitRequested;
+use crate::systems::ViewerSystems;
+use crate::systems::intake::{PendingCalls, StatisticsWorkers};
+use crate::systems::show::Shown;
+use crate::viewer::Viewer;
+
+/// A picture is taken of whatever is drawn after this time, when images arrive faster than they can be drawn.
+const LONGEST_WAIT_FOR_A_QUIET_VIEW: Duration = Duration::from_secs(2);
+
+/// Answers control calls.
+pub struct ControlPlugin;
+
+impl Plugin for ControlPlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<WaitingScreenshots>()
+            .add_systems(Update, answer_calls.after(ViewerSystems::Ingest))
+            .add_systems(PostUpdate, (take_screenshots, leave).in_set(ViewerSystems::Answer));
+    }
+}
+
+/// What control replies tell of the receiver.
+#[derive(Resource)]
+pub struct Clients {
+    /// Counts of batches, copies, bytes.
+    pub counters: Arc<Counters>,
+    /// Data port, for names of files.
+    pub port: u16,
+}
+
+#[derive(Resource, Default)]
+struct WaitingScreenshots(Vec<WaitingScreenshot>);
+
+struct WaitingScreenshot {
+    request: ScreenshotRequest,
+    replier: Replier,
+    asked_at: Instant,
+    pending: Option<PendingScreenshot>,
+}
+
+/// Whether all that was taken in is drawn.
+#[derive(bevy::ecs::system::SystemParam)]
+pub struct Drawn<'w> {
+    viewer: Res<'w, Viewer>,
+    shown: Res<'w, Shown>,
+    scene: Res<'w, Scene>,
+    report: Res<'w, RenderReport>,
+    workers: Res<'w, StatisticsWorkers>,
+}
+
+impl Drawn<'_> {
+    /// Everything up to the present state of the viewer is measured, resolved and on screen.
+    pub fn is_complete(&self) -> bool {
+        !self.workers.is_busy()
+            && self.shown.revision == Some(self.viewer.revision)
+            && self.report.drawn_generation() >= self.scene.generation
+    }
+}
+
+fn answer_calls(
+    mut calls: ResMut<PendingCalls>,
+    mut waiting: ResMut<WaitingScreenshots>,
+    mut params: ParamSet<(ResMut<Viewer>, Drawn)>,
+    clients: Res<Clients>,
+    report: Res<RenderReport>,
+    wake: Res<Wake>,
+) {
+    for ControlCall { request, replier } in calls.0.drain(..) {
+        match request {
+            ControlRequest::Settle => {
+                let complete = params.p1().is_complete();
+                replier.reply(ControlReply::SettleAck(settle(&mut params.p0(), complete)));
+            }
+            ControlRequest::Screenshot(request) => {
+                waiting.0.push(WaitingScreenshot { request, replier, asked_at: Instant::now(), pending: None });
+            }
+            request => {
+                let mut viewer = params.p0();
+                let mut reply = viewer.answer(&request);
+                if let Some(state) = reply.state_mut() {
+                    add_own_facts(state, &viewer, &clients.counters, &report);
+                }
+                replier.reply(reply);
+            }
+        }
+        // A settling client polls; the frame that it waits for must come.
+        wake.wake();
+    }
+}
+
+/// How far drawing has come: one update per route that received something since the last completed settlement.
+fn settle(viewer: &mut Viewer, is_drawn: bool) -> SettleAck {
+    let total_update_count = viewer.unsettled_routes.len() as u64;
+    if is_drawn {
+        viewer.unsettled_routes.clear();
+        return SettleAck {
+            phase: SettlePhase::Complete,
+            completed_update_count: total_update_count,
+            total_update_count,
+        };
+    }
+    // Without anything received, what is being drawn is the user's doing; clients need a count above the completed ones.
+    let total_update_count = total_update_count.max(1);
+    SettleAck {
+        phase: SettlePhase::Running {
+            active_route: Some(viewer.unsettled_routes.first().cloned().unwrap_or_else(|| "view".to_owned())),
+            work_unit_count: viewer.revision,
+            work_unit_active: true,
+        },
+        completed_update_count: 0,
+        total_update_count,
+    }
+}
+
+/// Keys of our own in a state reply, under `wellscope`; clients of the incumbent ignore them.
+fn add_own_facts(state: &mut StateReply, viewer: &Viewer, counters: &Counters, report: &RenderReport) {
+    let counts = |pairs: &[(&str, u64)]| PickleValue::dict(pairs.iter().map(|(name, count)| (*name, (*count).into())));
+    let received = counters.snapshot();
+    let drawn = report.snapshot();
+    state.wellscope = vec![
+        ("version".into(), env!("CARGO_PKG_VERSION").into()),
+        ("overlay".into(), viewer.overlay().into()),
+        ("holes".into(), PickleValue::list(viewer.holes())),
+        (
+            "receiver".into(),
+            counts(&[
+                ("batches", received.batches_received),
+                ("images", received.images_received),
+                ("copies", received.copies),
+                ("bytes_copied", received.bytes_copied),
+                ("buffers_allocated", received.buffers_allocated),
+                ("buffers_reused", received.buffers_reused),
+                ("errors_replied", received.errors_replied),
+                ("acks_sent", received.acks_sent),
+                ("acks_dropped", received.acks_dropped),
+            ]),
+        ),
+        (
+            "stack".into(),
+            counts(&[
+                ("batches", viewer.counters.batches),
+                ("items", viewer.counters.items),
+                ("planes", viewer.counters.planes),
+                ("replaced", viewer.counters.replaced),
+                ("refused", viewer.counters.refused),
+                ("statistics", viewer.counters.statistics),
+            ]),
+        ),
+        (
+            "gpu".into(),
+            counts(&[
+                ("uploads", drawn.uploads),
+                ("upload_bytes", drawn.upload_bytes),
+                ("evictions", drawn.evictions),
+                ("resident_bytes", drawn.resident_bytes),
+                ("canvas_renders", drawn.canvas_renders),
+                ("frames", drawn.frames),
+            ]),
+        ),
+    ];
+}
+
+fn take_screenshots(
+    mut waiting: ResMut<WaitingScreenshots>,
+    drawn: Drawn,
+    clients: Res<Clients>,
+    mut screenshots: Screenshots,
+    wake: Res<Wake>,
+) {
+    let mut left = Vec::new();
+    for mut shot in waiting.0.drain(..) {
+        match &shot.pending {
+            None => {
+                if drawn.is_complete() || shot.asked_at.elapsed() > LONGEST_WAIT_FOR_A_QUIET_VIEW {
+                    let scope = match shot.request.capture_scope {
+                        CaptureScope::Widget => ScreenshotScope::Canvas,
+                        CaptureScope::Window => ScreenshotScope::Window,
+                    };
+                    shot.pending = Some(screenshots.request(scope));
+                }
+                left.push(shot);
+            }
+            Some(pending) => match pending.try_take() {
+                None => left.push(shot),
+                Some(picture) => {
+                    let title = drawn.viewer.title.clone();
+                    let reply = save(&picture, &shot.request, &title, clients.port).unwrap_or_else(|error| {
+                        let sentence = format!("the screenshot cannot be written: {error}");
+                        tracing::warn!("{sentence}");
+                        ControlReply::error("screenshot_ack", sentence)
+                    });
+                    shot.replier.reply(reply);
+                }
+            },
+        }
+    }
+    if !left.is_empty() {
+        wake.wake();
+    }
+    waiting.0 = left;
+}
+
+/// Writes the PNG where the client wants it, under a name that tells time, port and title, as the incumbent's does.
+fn save(picture: &Picture, request: &ScreenshotRequest, title: &str, port: u16) -> Result<ControlReply, String> {
+    let folder = Path::new(&request.output_dir_path);
+    if !folder.is_absolute() {
+        return Err(format!("the folder must be an absolute path, {:?} was asked for", request.output_dir_path));
+    }
+    std::fs::create_dir_all(folder).map_err(|error| format!("{error}. Folder: {folder:?}"))?;
+    let readable: String =
+        title.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' }).take(80).collect();
+    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%6fZ");
+    let path = folder.join(format!("{now}_napari_{port}_{readable}.png"));
+    let bytes = picture.to_png().map_err(|error| error.to_string())?;
+    std::fs::write(&path, &bytes).map_err(|error| format!("{error}. File: {path:?}"))?;
+    let shown = path.to_str().ok_or_else(|| format!("the path is not text: {path:?}"))?.to_owned();
+    Ok(ControlReply::ScreenshotAck(ScreenshotAck {
+        viewer_title: title.to_owned(),
+        uri: file_uri(&shown),
+        path: shown,
+        size_bytes: bytes.len() as u64,
+        sha256: Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
+        width: picture.width,
+        height: picture.height,
+        request: request.clone(),
+    }))
+}
+
+/// `file://` and the path, everything but unreserved characters and slashes as `%XX` (RFC 3986).
+fn file_uri(path: &str) -> String {
+    let mut uri = String::from("file://");
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            uri.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    uri
+}
+
+/// Closes the window when a client or a signal asked for it.
+fn leave(exit: Res<ExitRequested>, mut exits: MessageWriter<AppExit>) {
+    if exit.is_requested() {
+        exits.write(AppExit::Success);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uris_escape_what_paths_may_hold() {
+        assert_eq!(file_uri("/home/u/my shots/1%.png"), "file:///home/u/my%20shots/1%25.png");
+    }
+
+    #[test]
+    fn settling_counts_routes_and_starts_anew_when_complete() {
+        let mut viewer = Viewer { unsettled_routes: vec!["a".into(), "b".into()], ..Viewer::default() };
+        let running = settle(&mut viewer, false);
+        assert_eq!((running.completed_update_count, running.total_update_count), (0, 2));
+        assert!(matches!(running.phase, SettlePhase::Running { active_route: Some(route), .. } if route == "a"));
+        let complete = settle(&mut viewer, true);
+        assert_eq!((complete.phase, complete.total_update_count), (SettlePhase::Complete, 2));
+        assert_eq!(settle(&mut viewer, true).total_update_count, 0);
+    }
+}

@@ -1,0 +1,261 @@
+//! The viewer described for clients: what `state` and its relatives answer.
+
+use std::ops::RangeInclusive;
+
+use wellscope_protocol::batch::{Address, ProducerIdentity};
+use wellscope_protocol::control::{
+    LayerState, NamedValues, NativeIntensity, PayloadContent, PayloadSummary, ShapeBounds, StateOptions, StateReply,
+    Viewport,
+};
+use wellscope_protocol::pickle::PickleValue;
+use wellscope_protocol::route::RouteKind;
+
+use crate::statistics::ValueRange;
+use crate::viewer::Viewer;
+use crate::viewer::axes::{AxisId, ValueId};
+use crate::viewer::layer::{Entry, Layer, Plane, ShapeSet};
+
+impl Viewer {
+    /// The state of all layers, or of the one that `options` name. Facts of our own are the caller's to add.
+    pub fn state(&self, options: &StateOptions) -> StateReply {
+        let wanted = |layer: &&Layer| options.route_key.as_ref().is_none_or(|key| *key == layer.route_key);
+        let live = || self.layers.values().filter(|layer| !layer.stale && !layer.is_empty());
+        let (axis_labels, current_step) = self.steps();
+        StateReply {
+            viewer_title: self.title.clone(),
+            layers: self.layers.values().filter(wanted).map(|layer| self.layer_state(layer, options)).collect(),
+            native_viewport: Some(self.viewport()),
+            active_dimension_label_route: self.selected_layer().map(|layer| layer.route_key.clone()),
+            viewer_ndim: axis_labels.len() as u64,
+            current_step,
+            axis_labels,
+            component_group_count: live().count() as u64,
+            component_item_count: live().map(|layer| layer.item_count as u64).sum(),
+            wellscope: NamedValues::new(),
+        }
+    }
+
+    /// Centre and zoom of the camera, as napari counts them.
+    pub fn viewport(&self) -> Viewport {
+        let [y, x] = self.camera.center_yx;
+        Viewport { center: [0.0, y, x], zoom: self.camera.zoom }
+    }
+
+    /// Axis names and slider places, slowest first, ending in y and x.
+    fn steps(&self) -> (Vec<String>, Vec<i64>) {
+        if self.axes.iter().next().is_none() {
+            // napari's names of the axes of an empty viewer.
+            return (vec!["-2".into(), "-1".into()], vec![0, 0]);
+        }
+        let mut labels: Vec<String> = self.axes.iter().map(|(_, axis)| axis.component.clone()).collect();
+        let mut steps: Vec<i64> =
+            self.axes.iter().map(|(_, axis)| axis.current().map_or(0, |id| axis.index_of(id) as i64)).collect();
+        let middle = |axis: usize| {
+            self.extent().map_or(0, |extent| ((extent.max_yx[axis] - extent.min_yx[axis] - 1.0) / 2.0).floor() as i64)
+        };
+        labels.extend(["y".to_owned(), "x".to_owned()]);
+        steps.extend([middle(0), middle(1)]);
+        (labels, steps)
+    }
+
+    fn layer_state(&self, layer: &Layer, options: &StateOptions) -> LayerState {
+        let sliders: Vec<AxisId> = self.slider_axes(layer).collect();
+        let values_of = |axis: AxisId| self.layer_values(layer, axis);
+        let labelled = |axis: AxisId| {
+            let label = |id: &ValueId| self.label(axis, self.axes.get(axis).value(*id)).unwrap_or_default();
+            (self.axes.get(axis).component.clone(), values_of(axis).iter().map(label).collect())
+        };
+        let listed = |axis: AxisId| {
+            let values = values_of(axis).iter().map(|id| self.axes.get(axis).value(*id).into()).collect();
+            (self.axes.get(axis).component.clone(), values)
+        };
+        let items: Vec<&Entry> = opening_entries(layer).collect();
+        let limit = |wanted: bool, max: Option<u64>| {
+            if wanted { max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX)) } else { 0 }
+        };
+        let value_limit = limit(options.include_component_values, options.max_component_values_per_layer);
+        let summary_limit = limit(options.include_payload_summaries, options.max_payload_summaries_per_layer);
+        let (axis_labels, _) = self.steps();
+        LayerState {
+            route_key: layer.route_key.clone(),
+            producer_identities: layer.identities.iter().map(identity_values).collect(),
+            title: layer.title.clone(),
+            mounted: true,
+            item_count: layer.item_count as u64,
+            data_types: vec![data_type(layer.kind).to_owned()],
+            component_values: items
+                .iter()
+                .take(value_limit)
+                .map(|entry| address_values(&entry.item().address))
+                .collect(),
+            component_value_count: items.len() as u64,
+            payload_summaries: items.iter().take(summary_limit).map(|entry| summary(layer.kind, entry)).collect(),
+            payload_summary_count: items.len() as u64,
+            stack_axes: sliders.iter().map(|axis| self.axes.get(*axis).component.clone()).collect(),
+            axis_offsets: sliders.iter().map(|axis| *self.reach(layer, *axis).start() as i64).collect(),
+            scalar_labels: self.scalar_labels(layer),
+            labels: sliders.iter().map(|axis| labelled(*axis)).collect(),
+            axis_component_values: sliders.iter().map(|axis| listed(*axis)).collect(),
+            routed_component_values: sliders.iter().map(|axis| listed(*axis)).collect(),
+            data_shape: self.data_shape(layer),
+            scale: vec![1.0; axis_labels.len()],
+            translate: vec![0.0; axis_labels.len()],
+            axis_labels,
+            native_intensity: self.intensity(layer),
+            visible: layer.visible,
+            selected: self.selected == Some(layer.id),
+            feature_row_count: feature_rows(layer),
+            selected_data_indices: Vec::new(),
+            pending_update: false,
+        }
+    }
+
+    /// Values of a slider that a layer has something at, in slider order. Local indices of `navigate` count these.
+    pub fn layer_values(&self, layer: &Layer, axis: AxisId) -> Vec<ValueId> {
+        self.axes.get(axis).sorted().iter().copied().filter(|id| layer.has_seen(axis, *id)).collect()
+    }
+
+    /// First and last slider place of a layer.
+    fn reach(&self, layer: &Layer, axis: AxisId) -> RangeInclusive<usize> {
+        let values = self.layer_values(layer, axis);
+        let place = |id: Option<&ValueId>| id.map_or(0, |id| self.axes.get(axis).index_of(*id));
+        place(values.first())..=place(values.last())
+    }
+
+    /// As napari counts them: values per axis, then y, x and samples; number of shapes; points and their axes.
+    fn data_shape(&self, layer: &Layer) -> Vec<u64> {
+        match layer.kind {
+            RouteKind::Image => {
+                let mut shape: Vec<u64> =
+                    layer.axes.iter().map(|axis| self.layer_values(layer, *axis).len().max(1) as u64).collect();
+                let planes = || {
+                    layer.entries().filter_map(|(_, entry)| match entry {
+                        Entry::Plane(plane) => Some(plane),
+                        Entry::Shapes(_) => None,
+                    })
+                };
+                let extent = layer.extent.map_or([0, 0], |extent| {
+                    [0, 1].map(|axis| (extent.max_yx[axis] - extent.min_yx[axis]).round() as u64)
+                });
+                shape.extend(extent);
+                shape.extend(planes().next().map(|plane| u64::from(plane.source.samples)).filter(|samples| *samples > 1));
+                shape
+            }
+            RouteKind::Shapes => vec![feature_rows(layer)],
+            RouteKind::Points => vec![feature_rows(layer), layer.axes.len() as u64 + 2],
+        }
+    }
+
+    /// Contrast limits and gamma of what the layer shows; none for shapes and points.
+    pub fn intensity(&self, layer: &Layer) -> Option<NativeIntensity> {
+        if layer.kind != RouteKind::Image {
+            return None;
+        }
+        let display = layer.display.channel(layer.channel_at(&self.axes));
+        let limits = display.and_then(|display| display.contrast_limits).unwrap_or([0.0, 255.0]);
+        Some(NativeIntensity { contrast_limits: limits, gamma: display.map_or(1.0, |display| f64::from(display.gamma)) })
+    }
+}
+
+fn data_type(kind: RouteKind) -> &'static str {
+    match kind {
+        RouteKind::Image => "image",
+        RouteKind::Shapes => "shapes",
+        RouteKind::Points => "points",
+    }
+}
+
+/// One entry per item, in order of arrival.
+fn opening_entries(layer: &Layer) -> impl Iterator<Item = &Entry> {
+    layer.entries().map(|(_, entry)| entry).filter(|entry| match entry {
+        Entry::Plane(plane) => plane.index_in_item == 0,
+        Entry::Shapes(_) => true,
+    })
+}
+
+fn feature_rows(layer: &Layer) -> u64 {
+    let rows = layer.entries().map(|(_, entry)| match entry {
+        Entry::Plane(_) => 0,
+        Entry::Shapes(set) => set.shapes.len() as u64,
+    });
+    rows.sum()
+}
+
+fn address_values(address: &Address) -> NamedValues {
+    address.iter().map(|(component, value)| (component.clone(), value.into())).collect()
+}
+
+fn identity_values(identity: &ProducerIdentity) -> NamedValues {
+    let text = |value: &Option<String>| PickleValue::from(value.clone());
+    vec![
+        ("origin".into(), identity.origin.clone().into()),
+        ("output_kind".into(), identity.output_kind.clone().into()),
+        ("output_key".into(), identity.output_key.clone().into()),
+        ("projection_key".into(), identity.projection_key.clone().into()),
+        ("step_name".into(), text(&identity.step_name)),
+        ("pipeline_position".into(), identity.pipeline_position.into()),
+        ("step_scope_id".into(), text(&identity.step_scope_id)),
+        ("invocation_key".into(), text(&identity.invocation_key)),
+        ("artifact_kind".into(), text(&identity.artifact_kind)),
+    ]
+}
+
+fn summary(kind: RouteKind, entry: &Entry) -> PayloadSummary {
+    let item = entry.item();
+    PayloadSummary {
+        data_type: data_type(kind).to_owned(),
+        path: item.path.clone(),
+        components: address_values(&item.address),
+        content: match entry {
+            Entry::Plane(plane) => array_content(plane),
+            Entry::Shapes(set) => shapes_content(set),
+        },
+    }
+}
+
+fn array_content(plane: &Plane) -> PayloadContent {
+    let statistics = plane.statistics.as_deref();
+    PayloadContent::Array {
+        shape: plane.item.shape.clone(),
+        dtype: plane.source.element.name().to_owned(),
+        nonzero_count: statistics.map_or(0, |statistics| statistics.nonzero_count),
+        min_max: statistics.and_then(|statistics| statistics.range).map(|range| match range {
+            ValueRange::Integer { min, max } => (integer(min), integer(max)),
+            ValueRange::Float { min, max } => (min.into(), max.into()),
+        }),
+    }
+}
+
+/// 64-bit integers keep every digit; unsigned ones above the pickle's signed range travel as floats.
+fn integer(value: i128) -> PickleValue {
+    i64::try_from(value).map_or_else(|_| (value as f64).into(), PickleValue::from)
+}
+
+fn shapes_content(set: &ShapeSet) -> PayloadContent {
+    let mut coordinates = 0;
+    let mut bounds: Option<ShapeBounds> = None;
+    let (mut missing, mut outside) = (0, 0);
+    for shape in &set.shapes {
+        let points = shape.geometry.bounding_points();
+        coordinates += shape.geometry.wire_coordinate_count() as u64;
+        match shape.source_spatial_shape_yx() {
+            None => missing += 1,
+            Some([height, width]) => {
+                let inside = |[y, x]: &[f64; 2]| (0.0..height).contains(y) && (0.0..width).contains(x);
+                outside += u64::from(!points.iter().all(inside));
+            }
+        }
+        for [y, x] in points {
+            let grown = bounds.get_or_insert(ShapeBounds { min_yx: [y, x], max_yx: [y, x] });
+            grown.min_yx = [grown.min_yx[0].min(y), grown.min_yx[1].min(x)];
+            grown.max_yx = [grown.max_yx[0].max(y), grown.max_yx[1].max(x)];
+        }
+    }
+    PayloadContent::Shapes {
+        count: set.shapes.len() as u64,
+        coordinate_count: coordinates,
+        missing_source_spatial_shape_count: missing,
+        out_of_source_bounds_count: outside,
+        bounds,
+    }
+}
