@@ -1,7 +1,7 @@
 //! Taking the data and control endpoints of a port: nobody else's is taken, nothing stays behind.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -90,6 +90,9 @@ pub(crate) struct BoundEndpoints {
     _locks: Vec<PortLock>,
 }
 
+/// How long a TCP port has to take a connection; on loopback it is taken or refused at once.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(200);
+
 /// How long the holder of a port has to say its name. Clients give a viewer as long for a ping.
 const PING_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -129,8 +132,12 @@ pub(crate) fn bind(
     };
     for (index, socket) in [data, control].into_iter().enumerate() {
         let (port, url) = (ports[index], &urls[index]);
-        if config.transport == Transport::Ipc {
-            clear_stale_socket(&ipc_paths[index], || name_of_holder(context, &control_url), port)?;
+        match config.transport {
+            Transport::Ipc => clear_stale_socket(&ipc_paths[index], || name_of_holder(context, &control_url), port)?,
+            Transport::Tcp if is_served(config.bind, port) => {
+                return Err(StartError::PortTaken { port, holder: name_of_holder(context, &control_url) });
+            }
+            Transport::Tcp => {}
         }
         socket.bind(url).map_err(|source| match source {
             zmq::Error::EADDRINUSE => StartError::PortTaken { port, holder: name_of_holder(context, &control_url) },
@@ -173,7 +180,9 @@ impl Drop for BoundEndpoints {
 
 fn control_port(config: &ReceiverConfig) -> Result<u16, StartError> {
     let control_port = match config.control_port {
-        Some(port) => port,
+        Some(port) if port > 0 && config.port > 0 => port,
+        // Also says which ports there are when one of them is 0.
+        Some(_) => config.naming.control_port(0)?,
         None => config.naming.control_port(config.port)?,
     };
     if control_port == config.port {
@@ -243,17 +252,30 @@ fn clear_stale_socket(_path: &Path, _holder: impl FnOnce() -> String, _port: u16
     Ok(())
 }
 
+/// Whether somebody takes TCP connections on a port, found as clients find it. Some systems let two programs bind one port at
+/// different addresses, so a successful bind does not say that nobody else is there.
+fn is_served(bind: IpAddr, port: u16) -> bool {
+    let address = SocketAddr::new(loopback_if_unspecified(bind), port);
+    TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok_and(|stream| {
+        // A port of the range for outgoing connections may happen to connect to itself.
+        stream.local_addr().ok() != stream.peer_addr().ok()
+    })
+}
+
+/// Where programs on this machine reach a socket bound to `address`.
+fn loopback_if_unspecified(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        other => other,
+    }
+}
+
 /// The control endpoint as a client on this machine connects to it.
 fn connectable(url: &str, config: &ReceiverConfig, control_port: u16) -> String {
     match config.transport {
-        Transport::Tcp if config.bind.is_unspecified() => {
-            let loopback: IpAddr = match config.bind {
-                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-            };
-            tcp_url(&loopback.to_string(), control_port)
-        }
-        _ => url.to_owned(),
+        Transport::Tcp => tcp_url(&loopback_if_unspecified(config.bind).to_string(), control_port),
+        Transport::Ipc => url.to_owned(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sockets and shared memory in, bounded channels out.
 //!
 //! [`Receiver::start`] binds the data and control endpoints of a viewer and returns the channel from which the app takes
-//! [`Delivery`]s. Each socket has one thread: `wellscope-data` copies pixels and replies, `wellscope-control` answers clients,
+//! [`Delivery`]s. Each socket has one thread: `wellscope-data` copies pixels and replies, `wellscope-ctrl` answers clients,
 //! `wellscope-acks` sends acks and removes segments that producers left behind. No thread ever waits for a peer; only the data
 //! thread waits for the app, which is how producers feel that the viewer has enough.
 

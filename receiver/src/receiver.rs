@@ -40,6 +40,9 @@ struct RunningThread {
     done: crossbeam_channel::Receiver<()>,
 }
 
+/// Names of at most 15 bytes: Linux cuts longer ones.
+const THREAD_NAMES: [&str; 3] = ["wellscope-acks", "wellscope-data", "wellscope-ctrl"];
+
 /// How long an end waits for the threads. Only a copy of gigabytes in progress takes longer; then the thread is left to end by itself.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -102,7 +105,7 @@ impl Receiver {
             late_unlink: Duration::from_millis(limits.late_unlink_millis),
             counters: counters.clone(),
         };
-        receiver.ack_thread = Some(spawn("wellscope-acks", move || ack_thread.run())?);
+        receiver.ack_thread = Some(spawn(THREAD_NAMES[0], move || ack_thread.run())?);
 
         let outlet = Arc::new(AckOutlet {
             sender: ack_sender,
@@ -129,7 +132,7 @@ impl Receiver {
             counters: counters.clone(),
             busy_timeout: Duration::from_millis(limits.busy_timeout_millis),
         };
-        receiver.socket_threads.push(spawn("wellscope-data", move || data_thread.run())?);
+        receiver.socket_threads.push(spawn(THREAD_NAMES[1], move || data_thread.run())?);
 
         let control_thread = ControlThread {
             socket: control,
@@ -145,7 +148,7 @@ impl Receiver {
             max_pending_calls: limits.max_pending_calls,
             meter: ProcessMeter::new(),
         };
-        receiver.socket_threads.push(spawn("wellscope-control", move || control_thread.run())?);
+        receiver.socket_threads.push(spawn(THREAD_NAMES[2], move || control_thread.run())?);
         tracing::info!(data = %endpoints.data_url, control = %endpoints.control_url, "receiving");
         Ok((receiver, deliveries))
     }

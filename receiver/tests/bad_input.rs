@@ -61,6 +61,21 @@ fn missing_and_wrong_fields_are_named() {
 }
 
 #[test]
+fn an_image_without_the_component_of_its_layer_is_refused_by_name() {
+    let viewer = start(Transport::Ipc);
+    let segment = Segment::new(&[0; 4]);
+    let mut message = batch(json!([image(&segment.name, &[2, 2], "uint8")]));
+    message["display_config"]["component_modes"]["channel"] = json!("layer");
+    message["display_config"]["component_order"] = json!(["channel", "well"]);
+    message["images"][0]["producer_identity"] = json!({
+        "origin": "pipeline", "output_kind": "main", "output_key": "main", "projection_key": "main", "step_name": "Blur",
+        "pipeline_position": 0, "step_scope_id": null, "invocation_key": null, "artifact_kind": null,
+    });
+    assert_refused(&viewer, message.to_string().as_bytes(), Some("batch"), &["channel", "/plate/A01.tif"]);
+    viewer.assert_serves();
+}
+
+#[test]
 fn a_segment_too_small_for_its_shape_is_refused_with_both_sizes() {
     let viewer = start(Transport::Ipc);
     let segment = Segment::new(&[0; 100]);

@@ -110,6 +110,14 @@ fn a_foreign_program_that_does_not_answer_keeps_its_port() {
 }
 
 #[test]
+fn a_foreign_program_on_all_addresses_keeps_its_tcp_port() {
+    let home = tempfile::tempdir().unwrap();
+    let config = config(Transport::Tcp, home.path());
+    let _listener = std::net::TcpListener::bind(("0.0.0.0", config.port)).unwrap();
+    assert!(refusal(config).contains("does not answer"));
+}
+
+#[test]
 fn stale_socket_files_are_replaced() {
     let home = Arc::new(tempfile::tempdir().unwrap());
     let config = config(Transport::Ipc, home.path());
@@ -204,6 +212,8 @@ fn ports_and_paths_that_cannot_work_are_refused_in_a_sentence() {
     };
     assert!(start(&|config| config.control_port = Some(config.port)).contains("--control-port"));
     assert!(start(&|config| (config.port, config.control_port) = (65000, None)).contains("65000"));
+    assert!(start(&|config| config.port = 0).contains("port 0"));
+    assert!(start(&|config| config.control_port = Some(0)).contains("port 0"));
     assert!(start(&|config| config.home = home.path().join("x".repeat(120))).contains("--transport tcp"));
 }
 

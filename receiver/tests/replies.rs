@@ -4,8 +4,6 @@
 
 mod common;
 
-use std::time::Duration;
-
 use common::*;
 use serde_json::{Value, json};
 use wellscope_protocol::dtype::ElementType;
@@ -287,8 +285,5 @@ fn the_app_may_go_before_the_receiver() {
     let (_, nothing) = crossbeam_channel::bounded::<Delivery>(0);
     drop(std::mem::replace(&mut viewer.deliveries, nothing));
     assert!(error_text(&viewer.send_batch(json!([])), Some("batch")).contains("closing"));
-    let started = std::time::Instant::now();
     viewer.receiver.take().unwrap().shut_down();
-    // A bound that only a thread that does not end exceeds.
-    assert!(started.elapsed() < Duration::from_secs(10));
 }

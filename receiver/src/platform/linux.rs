@@ -98,7 +98,10 @@ pub(crate) struct ProcessMeter {
 impl ProcessMeter {
     pub(crate) fn new() -> Self {
         let ticks_per_second = rustix::param::clock_ticks_per_second() as f64;
-        Self { ticks_per_second, create_time: create_time(ticks_per_second), previous: None }
+        let stat = std::fs::read_to_string("/proc/self/stat").ok();
+        let system = std::fs::read_to_string("/proc/stat").ok();
+        let create_time = stat.zip(system).and_then(|(stat, system)| create_time(&stat, &system, ticks_per_second));
+        Self { ticks_per_second, create_time, previous: None }
     }
 
     /// Seconds since the epoch, with the fraction that psutil gives.
@@ -110,11 +113,11 @@ impl ProcessMeter {
         let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
         let resident_pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
         let memory_mb = (resident_pages * rustix::param::page_size() as u64) as f64 / (1024.0 * 1024.0);
-        // utime and stime are fields 14 and 15; the list starts at field 3.
-        let fields = stat_fields()?;
-        let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+        // utime and stime.
+        let ticks = stat_field(&stat, 14)? + stat_field(&stat, 15)?;
         let now = Instant::now();
-        let seconds = ticks as f64 / self.ticks_per_second;
+        let seconds = ticks / self.ticks_per_second;
         let cpu_percent = match self.previous.replace((now, seconds)) {
             Some((then, before)) if now > then => 100.0 * (seconds - before) / (now - then).as_secs_f64(),
             _ => 0.0,
@@ -123,17 +126,38 @@ impl ProcessMeter {
     }
 }
 
-/// Fields of `/proc/self/stat` from the third on: the second, the program's name in parentheses, may hold anything.
-fn stat_fields() -> Option<Vec<String>> {
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+/// A number in `/proc/PID/stat`, counted from 1 as in proc(5). The second field, the program's name in parentheses, may hold
+/// anything, parentheses and spaces too; numbers come after it.
+fn stat_field(stat: &str, number: usize) -> Option<f64> {
     let (_, rest) = stat.rsplit_once(')')?;
-    Some(rest.split_ascii_whitespace().map(str::to_owned).collect())
+    rest.split_ascii_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
 }
 
-fn create_time(ticks_per_second: f64) -> Option<f64> {
-    let start_ticks: f64 = stat_fields()?.get(19)?.parse().ok()?;
-    let system = std::fs::read_to_string("/proc/stat").ok()?;
+/// Start of a process in seconds since the epoch, from its `/proc/PID/stat` and the system's `/proc/stat`.
+fn create_time(stat: &str, system: &str, ticks_per_second: f64) -> Option<f64> {
+    let start_ticks = stat_field(stat, 22)?;
     let boot_time: f64 = system.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
     // psutil divides first and adds the boot time then; another order gives other last bits.
     Some(start_ticks / ticks_per_second + boot_time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_of_a_process_has_psutils_last_bits() {
+        let stat = "4711 (a) b (c)) S 1 4711 4711 0 -1 4194560 1 0 0 0 7 8 0 0 20 0 6 0 2174297 1 2 3";
+        let system = "cpu  1 2 3\nintr 5\nbtime 1795349370\nprocesses 9\n";
+        // What Python gives for psutil 7's expression with these numbers.
+        assert_eq!(create_time(stat, system, 100.0), Some(1795371112.97));
+        assert_eq!((stat_field(stat, 14), stat_field(stat, 15)), (Some(7.0), Some(8.0)));
+    }
+
+    #[test]
+    fn this_process_has_a_start_and_uses_memory() {
+        let mut meter = ProcessMeter::new();
+        assert!(meter.create_time().is_some());
+        assert!(meter.usage().is_some_and(|usage| usage.memory_mb > 0.5 && usage.cpu_percent >= 0.0));
+    }
 }
