@@ -49,6 +49,47 @@ fn every_request_gets_exactly_one_reply() {
 }
 
 #[test]
+fn several_producers_at_once_each_get_their_own_reply() {
+    let viewer = start(Transport::Ipc);
+    let url = viewer.data_url();
+    let producers: Vec<_> = (0..8u8)
+        .map(|number| {
+            let (context, url) = (viewer.context.clone(), url.clone());
+            std::thread::spawn(move || {
+                for _ in 0..20 {
+                    // A fresh socket per batch, as released producers do.
+                    let producer = context.socket(zmq::REQ).unwrap();
+                    producer.set_linger(0).unwrap();
+                    producer.set_rcvtimeo(PATIENCE.as_millis() as i32).unwrap();
+                    producer.connect(&url).unwrap();
+                    let segment = Segment::new(&[number; 4]);
+                    let mut item = image(&segment.name, &[2, 2], "uint8");
+                    item["path"] = json!(format!("/{number}"));
+                    // Odd producers name a segment that is not there.
+                    if number % 2 == 1 {
+                        segment.unlink();
+                    }
+                    producer.send(batch(json!([item])).to_string().as_str(), 0).unwrap();
+                    let status = reply(&producer)["status"].clone();
+                    assert_eq!(status, if number % 2 == 1 { "error" } else { "success" });
+                }
+            })
+        })
+        .collect();
+    let mut sequences = Vec::new();
+    while sequences.len() < 80 {
+        if let Delivery::Batch(batch) = viewer.next() {
+            sequences.push(batch.sequence);
+            let item = &batch.items[0];
+            let number: u8 = item.item.path[1..].parse().unwrap();
+            assert_eq!(&pixels(item)[..], &[number; 4]);
+        }
+    }
+    producers.into_iter().for_each(|producer| producer.join().unwrap());
+    assert_eq!(sequences, (1..=80).collect::<Vec<u64>>());
+}
+
+#[test]
 fn empty_batches_succeed() {
     let viewer = start(Transport::Ipc);
     assert_eq!(viewer.send_batch(json!([])), success());
