@@ -3,7 +3,7 @@
 //! [`start::run`] is the whole program; `main.rs` only reads the command line.
 
 pub mod colormap;
-//pub mod host;
+pub mod host;
 pub mod options;
 pub mod render;
 pub mod signals;

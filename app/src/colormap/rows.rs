@@ -12,7 +12,7 @@ pub const MAX_COLORMAP_ROWS: usize = 2048;
 const MAX_UNKNOWN_NAMES: usize = 256;
 
 /// Gives each colormap in use a row that never changes. Row 0 is gray; rows are only ever added.
-#[derive(Clone, Debug)]
+#[derive(bevy::prelude::Resource, Clone, Debug)]
 pub struct ColormapRows {
     rows: Vec<ColormapTable>,
     /// By the name that was asked for and by [`Colormap::name`], so that aliases share a row.

@@ -1,2 +1,101 @@
-//! Drawing.
+//! Drawing: from the scene to pixels.
+//!
+//! `scene` says what, `residency` and `texels` decide how (without a GPU), `canvas` does it, `present` puts the result under
+//! the panels, `screenshot` reads pictures back.
+
+pub mod canvas;
+pub mod present;
+pub mod report;
+pub mod residency;
 pub mod scene;
+pub mod screenshot;
+pub mod texels;
+
+use bevy::prelude::*;
+use bevy::render::renderer::{RenderDevice, RenderQueue};
+use bevy::render::{Extract, ExtractSchedule, Render, RenderApp, RenderStartup, RenderSystems};
+
+pub use report::{RenderCounts, RenderReport};
+
+use crate::colormap::{ColormapRows, ColormapTable};
+use crate::host::wake::Wake;
+use crate::render::canvas::Canvas;
+use crate::render::present::PresentPlugin;
+use crate::render::scene::Scene;
+use crate::render::screenshot::ScreenshotPlugin;
+
+/// Bytes that textures of planes may take, unless told otherwise.
+pub const DEFAULT_TEXTURE_BUDGET_BYTES: u64 = 1 << 30;
+
+/// Draws the [`Scene`].
+pub struct CanvasPlugin {
+    /// Bound for the textures of planes, in bytes.
+    pub texture_budget_bytes: u64,
+}
+
+impl Default for CanvasPlugin {
+    fn default() -> Self {
+        Self { texture_budget_bytes: DEFAULT_TEXTURE_BUDGET_BYTES }
+    }
+}
+
+impl Plugin for CanvasPlugin {
+    fn build(&self, app: &mut App) {
+        let report = RenderReport::default();
+        app.init_resource::<Scene>().init_resource::<ColormapRows>().insert_resource(report.clone());
+        if let Some(render_app) = app.get_sub_app_mut(RenderApp) {
+            render_app
+                .insert_resource(report)
+                .insert_resource(TextureBudget(self.texture_budget_bytes))
+                .init_resource::<DrawnScene>()
+                // Also runs when a lost device has been replaced; all textures are then made anew from host memory.
+                .add_systems(RenderStartup, make_canvas)
+                .add_systems(ExtractSchedule, extract_scene)
+                .add_systems(Render, update_canvas.in_set(RenderSystems::PrepareResources));
+        }
+        app.add_plugins((PresentPlugin, ScreenshotPlugin));
+    }
+}
+
+#[derive(Resource)]
+struct TextureBudget(u64);
+
+/// The scene and colormaps as the render world has them.
+#[derive(Resource, Default)]
+pub(crate) struct DrawnScene {
+    pub(crate) scene: Scene,
+    colormaps: Vec<ColormapTable>,
+    wake: Option<Wake>,
+}
+
+/// The canvas on the present device.
+#[derive(Resource)]
+pub(crate) struct GpuCanvas(pub(crate) Canvas);
+
+fn make_canvas(mut commands: Commands, device: Res<RenderDevice>, queue: Res<RenderQueue>, budget: Res<TextureBudget>) {
+    commands.insert_resource(GpuCanvas(Canvas::new(device.wgpu_device(), &queue, budget.0)));
+}
+
+fn extract_scene(
+    mut drawn: ResMut<DrawnScene>,
+    scene: Extract<Res<Scene>>,
+    rows: Extract<Res<ColormapRows>>,
+    wake: Extract<Option<Res<Wake>>>,
+) {
+    if drawn.scene.generation != scene.generation {
+        drawn.scene = scene.clone();
+    }
+    if drawn.colormaps.len() != rows.rows().len() {
+        drawn.colormaps = rows.rows().to_vec();
+    }
+    if drawn.wake.is_none() {
+        drawn.wake = wake.as_ref().map(|wake| (**wake).clone());
+    }
+}
+
+fn update_canvas(drawn: Res<DrawnScene>, mut canvas: ResMut<GpuCanvas>, report: Res<RenderReport>) {
+    let is_work_left = canvas.0.update(&drawn.scene, &drawn.colormaps, &report);
+    if is_work_left && let Some(wake) = &drawn.wake {
+        wake.wake();
+    }
+}

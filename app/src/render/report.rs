@@ -1,0 +1,51 @@
+//! What the renderer has done, readable from everywhere: for settlement, the state reply, the status bar and tests.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bevy::prelude::Resource;
+
+/// Counts since start. One report is shared by the main and the render world.
+#[derive(Resource, Clone, Default)]
+pub struct RenderReport(Arc<Mutex<RenderCounts>>);
+
+/// See the fields.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RenderCounts {
+    /// Generation of the last scene that was drawn with all of its visible planes resident.
+    pub drawn_generation: u64,
+    /// Planes written to the GPU.
+    pub uploads: u64,
+    /// Bytes of them.
+    pub upload_bytes: u64,
+    /// Planes that had to leave the GPU.
+    pub evictions: u64,
+    /// Bytes of texture pages.
+    pub resident_bytes: u64,
+    /// Planes on the GPU.
+    pub resident_planes: u64,
+    /// Times that the canvas was drawn anew.
+    pub canvas_renders: u64,
+    /// Frames, with or without a new canvas.
+    pub frames: u64,
+    /// Visible planes that are shown at a stride because they exceed the GPU's texture size.
+    pub decimated_planes: u64,
+    /// Visible planes that wait for their upload.
+    pub missing_planes: u64,
+}
+
+impl RenderReport {
+    /// A copy of the counts.
+    pub fn snapshot(&self) -> RenderCounts {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Generation of the last scene that was drawn completely.
+    pub fn drawn_generation(&self) -> u64 {
+        self.snapshot().drawn_generation
+    }
+
+    /// Changes the counts.
+    pub fn update(&self, change: impl FnOnce(&mut RenderCounts)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
