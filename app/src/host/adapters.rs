@@ -1,67 +1,214 @@
-//! GPUs: which there are, and what to tell when there is none.
+//! Which GPU draws. Chosen here and not by bevy, so that "there is none" is a sentence instead of a panic.
 
+use std::cmp::Reverse;
 use std::fmt::Write;
+use std::sync::Arc;
 
+use bevy::prelude::App;
+use bevy::render::renderer::{
+    RenderAdapter, RenderAdapterInfo, RenderDevice, RenderInstance, RenderQueue, WgpuWrapper,
+};
+use bevy::render::settings::RenderCreation;
 use bevy::tasks::block_on;
+use wgpu::{Adapter, AdapterInfo, Backends, DeviceType, Features, Instance, InstanceDescriptor};
+
+use crate::host::{ChosenAdapter, HostError};
 
 /// What to install when nothing can draw.
 pub const ADVICE: &str = "install the driver of your GPU, or a software renderer (Debian and Ubuntu: apt-get install \
                           libvulkan1 mesa-vulkan-drivers)";
 
-fn adapters() -> Vec<wgpu::Adapter> {
-    let backends = wgpu::Backends::from_env().unwrap_or(wgpu::Backends::all());
-    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-    descriptor.backends = backends;
-    let instance = wgpu::Instance::new(descriptor);
-    let mut found = block_on(instance.enumerate_adapters(backends));
-    found.sort_by_key(|adapter| rank(adapter.get_info().device_type));
-    found
+/// Name of the GPU that an app of [`build_app`](crate::host::build_app) draws with, for people.
+pub fn chosen(app: &App) -> String {
+    app.world().get_resource::<ChosenAdapter>().map(|chosen| chosen.0.clone()).unwrap_or_default()
 }
 
-/// Real GPUs first, as the renderer chooses.
-fn rank(kind: wgpu::DeviceType) -> u8 {
-    match kind {
-        wgpu::DeviceType::DiscreteGpu => 0,
-        wgpu::DeviceType::IntegratedGpu => 1,
-        wgpu::DeviceType::Other => 2,
-        wgpu::DeviceType::VirtualGpu => 3,
-        wgpu::DeviceType::Cpu => 4,
+/// What `--info` prints: version, adapters, and the limits that matter to us.
+pub fn describe() -> String {
+    let wish = wished_name();
+    let mut found = adapters(&instance());
+    sort_by_preference(&mut found, wish.as_deref(), |adapter| adapter.get_info());
+    let mut text = format!("wellscope {}\n", env!("CARGO_PKG_VERSION"));
+    if found.is_empty() {
+        let _ = writeln!(text, "{}", no_gpu(None));
     }
+    for (number, adapter) in found.iter().enumerate() {
+        let (info, limits) = (adapter.get_info(), adapter.limits());
+        let is_chosen = number == 0 && wish.as_deref().is_none_or(|wish| has_name(&info, wish));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "adapter {number}: {}{}", line(&info), if is_chosen { "  <- chosen" } else { "" });
+        let _ = writeln!(text, "  largest texture side:     {} pixels", limits.max_texture_dimension_2d);
+        let _ = writeln!(text, "  planes per texture array: {}", limits.max_texture_array_layers);
+        let _ = writeln!(text, "  largest buffer:           {} MiB", limits.max_buffer_size >> 20);
+    }
+    let _ = write!(
+        text,
+        "choose another one with WGPU_ADAPTER_NAME (part of its name) or WGPU_BACKEND (vulkan, metal, dx12, gl)"
+    );
+    text
 }
 
-/// Whether anything can draw.
-pub fn is_any_there() -> bool {
-    !adapters().is_empty()
-}
-
-/// One adapter in a line: name, driver, backend.
-pub fn line(info: &wgpu::AdapterInfo) -> String {
+/// One adapter in a line: name, kind, backend, driver.
+pub fn line(info: &AdapterInfo) -> String {
     let kind = match info.device_type {
-        wgpu::DeviceType::DiscreteGpu => "discrete GPU",
-        wgpu::DeviceType::IntegratedGpu => "integrated GPU",
-        wgpu::DeviceType::VirtualGpu => "virtual GPU",
-        wgpu::DeviceType::Cpu => "software renderer",
-        wgpu::DeviceType::Other => "GPU of unknown kind",
+        DeviceType::DiscreteGpu => "discrete GPU",
+        DeviceType::IntegratedGpu => "integrated GPU",
+        DeviceType::VirtualGpu => "virtual GPU",
+        DeviceType::Cpu => "software renderer",
+        DeviceType::Other => "GPU of unknown kind",
     };
     let driver = [info.driver.as_str(), info.driver_info.as_str()].join(" ");
     format!("{} ({kind}, {}, driver: {})", info.name, info.backend, driver.trim())
 }
 
-/// What `--info` prints: version, adapters, and the limits that matter to us.
-pub fn describe() -> String {
-    let mut text = format!("wellscope {}\n", env!("CARGO_PKG_VERSION"));
-    let found = adapters();
+/// A GPU that is open for drawing.
+pub(super) struct OpenAdapter {
+    /// For bevy's render plugin.
+    pub creation: RenderCreation,
+    /// What was chosen.
+    pub chosen: ChosenAdapter,
+}
+
+/// Opens the best adapter: discrete before integrated before virtual before software; `WGPU_ADAPTER_NAME` (a part of the
+/// name) and `WGPU_BACKEND` are honoured.
+///
+/// # Errors
+/// [`HostError::NoGpu`] when there is none, or none of the wished name; [`HostError::Failed`] when every driver refuses.
+pub(super) fn open() -> Result<OpenAdapter, HostError> {
+    let instance = instance();
+    let wish = wished_name();
+    let mut found = adapters(&instance);
+    if let Some(wish) = &wish {
+        found.retain(|adapter| has_name(&adapter.get_info(), wish));
+    }
+    sort_by_preference(&mut found, wish.as_deref(), |adapter| adapter.get_info());
     if found.is_empty() {
-        let _ = writeln!(text, "no GPU and no software renderer was found: {ADVICE}");
+        return Err(no_gpu(wish));
     }
-    for (number, adapter) in found.iter().enumerate() {
-        let limits = adapter.limits();
-        let chosen = if number == 0 { "  <- preferred" } else { "" };
-        let _ = writeln!(text, "adapter {number}: {}{chosen}", line(&adapter.get_info()));
-        let _ = writeln!(text, "  largest texture side:     {} pixels", limits.max_texture_dimension_2d);
-        let _ = writeln!(text, "  planes per texture array: {}", limits.max_texture_array_layers);
-        let _ = writeln!(text, "  largest buffer:           {} MiB", limits.max_buffer_size >> 20);
+    let mut refusal = String::new();
+    for adapter in found {
+        let info = adapter.get_info();
+        match block_on(adapter.request_device(&device_wishes(&adapter, &info))) {
+            Ok((device, queue)) => {
+                tracing::info!("drawing with {}", line(&info));
+                let chosen = ChosenAdapter(info.name.clone());
+                let creation = RenderCreation::manual(
+                    RenderDevice::from(device),
+                    RenderQueue(Arc::new(WgpuWrapper::new(queue))),
+                    RenderAdapterInfo(WgpuWrapper::new(info)),
+                    RenderAdapter(Arc::new(WgpuWrapper::new(adapter))),
+                    RenderInstance(Arc::new(WgpuWrapper::new(instance))),
+                );
+                return Ok(OpenAdapter { creation, chosen });
+            }
+            Err(error) => {
+                refusal = format!("{} refused to open: {error}", line(&info));
+                tracing::warn!("{refusal}");
+            }
+        }
     }
-    let _ = write!(text, "choose another one with WGPU_ADAPTER_NAME (part of its name) or WGPU_BACKEND (vulkan, metal, dx12, gl)");
-    text
+    Err(HostError::Failed { reason: refusal })
+}
+
+fn instance() -> Instance {
+    // GL is left out unless WGPU_BACKEND names it: it cannot present without knowing the display, and crashes old drivers.
+    let backends = Backends::from_env().unwrap_or(Backends::PRIMARY);
+    let descriptor = InstanceDescriptor { backends, ..InstanceDescriptor::new_without_display_handle() };
+    #[cfg(not(debug_assertions))]
+    let descriptor = {
+        let mut descriptor = descriptor;
+        // The check of indirect draws costs start-up time on each device, and nothing here draws indirectly. DX12's
+        // passes rely on it.
+        if !cfg!(windows) {
+            descriptor.flags.remove(wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL);
+        }
+        descriptor
+    };
+    Instance::new(descriptor)
+}
+
+fn adapters(instance: &Instance) -> Vec<Adapter> {
+    block_on(instance.enumerate_adapters(Backends::all()))
+}
+
+fn wished_name() -> Option<String> {
+    std::env::var("WGPU_ADAPTER_NAME").ok().filter(|name| !name.is_empty())
+}
+
+fn has_name(info: &AdapterInfo, wish: &str) -> bool {
+    info.name.to_lowercase().contains(&wish.to_lowercase())
+}
+
+fn sort_by_preference<T>(adapters: &mut [T], wish: Option<&str>, info_of: impl Fn(&T) -> AdapterInfo) {
+    // Stable: among equals the driver's own order stays.
+    adapters.sort_by_key(|adapter| {
+        let info = info_of(adapter);
+        (Reverse(wish.is_some_and(|wish| has_name(&info, wish))), rank(info.device_type))
+    });
+}
+
+/// Smaller is better.
+fn rank(device_type: DeviceType) -> u8 {
+    match device_type {
+        DeviceType::DiscreteGpu => 0,
+        DeviceType::IntegratedGpu => 1,
+        DeviceType::VirtualGpu => 2,
+        // OpenGL drivers do not tell what they are.
+        DeviceType::Other => 3,
+        DeviceType::Cpu => 4,
+    }
+}
+
+/// Everything that the adapter can do, as bevy asks by default, but nothing experimental.
+fn device_wishes(adapter: &Adapter, info: &AdapterInfo) -> wgpu::DeviceDescriptor<'static> {
+    let mut features = adapter.features() - Features::all_experimental_mask();
+    if info.device_type == DeviceType::DiscreteGpu {
+        // Buffers would land in memory that the GPU reads over the bus.
+        features.remove(Features::MAPPABLE_PRIMARY_BUFFERS);
+    }
+    wgpu::DeviceDescriptor {
+        label: Some("wellscope"),
+        required_features: features,
+        required_limits: adapter.limits(),
+        ..Default::default()
+    }
+}
+
+fn no_gpu(wish: Option<String>) -> HostError {
+    let reason = match wish {
+        Some(wish) => format!("no GPU matches WGPU_ADAPTER_NAME={wish}"),
+        None => "no GPU and no software renderer was found".to_owned(),
+    };
+    HostError::NoGpu { found: reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn real_gpus_go_before_software_and_a_wished_name_before_all() {
+        let info =
+            |name: &str, kind| AdapterInfo { name: name.to_owned(), ..AdapterInfo::new(kind, wgpu::Backend::Vulkan) };
+        let mut found = vec![
+            info("llvmpipe", DeviceType::Cpu),
+            info("virtio", DeviceType::VirtualGpu),
+            info("Intel", DeviceType::IntegratedGpu),
+            info("Large", DeviceType::DiscreteGpu),
+        ];
+        sort_by_preference(&mut found, None, Clone::clone);
+        assert_eq!(
+            found.iter().map(|info| info.name.as_str()).collect::<Vec<_>>(),
+            ["Large", "Intel", "virtio", "llvmpipe"]
+        );
+        sort_by_preference(&mut found, Some("LLVM"), Clone::clone);
+        assert_eq!(found[0].name, "llvmpipe");
+    }
+
+    #[test]
+    fn without_a_gpu_the_sentence_tells_what_to_install() {
+        let sentence = no_gpu(None).to_string();
+        assert!(sentence.contains("mesa-vulkan-drivers"), "{sentence}");
+        assert!(no_gpu(Some("x9".into())).to_string().contains("WGPU_ADAPTER_NAME=x9"));
+    }
 }

@@ -1,24 +1,25 @@
 //! Where the viewer runs: in a window, or headless with the same picture and no window system.
 
 pub mod adapters;
+mod display;
+mod headless;
 pub mod idle;
 pub mod wake;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use bevy::app::{PluginsState, TerminalCtrlCHandlerPlugin};
-use bevy::asset::{AssetPlugin, RenderAssetUsages};
+use bevy::app::TerminalCtrlCHandlerPlugin;
+use bevy::asset::RenderAssetUsages;
 use bevy::camera::RenderTarget;
 use bevy::prelude::*;
 use bevy::render::RenderPlugin;
 use bevy::render::pipelined_rendering::PipelinedRenderingPlugin;
 use bevy::render::render_resource::{TextureFormat, TextureUsages};
-use bevy::render::renderer::RenderAdapterInfo;
+use bevy::render::settings::RenderCreation;
 use bevy::window::{ExitCondition, WindowResolution};
 use bevy::winit::{EventLoopProxyWrapper, UpdateMode, WinitPlugin, WinitSettings, WinitUserEvent};
 use bevy_egui::EguiPlugin;
-use crossbeam_channel::{Receiver, bounded};
 
 use crate::host::idle::IdlePlugin;
 use crate::host::wake::Wake;
@@ -38,9 +39,12 @@ pub struct HostOptions {
 /// Why there is nothing to draw on.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    /// Neither a GPU nor a software renderer.
-    #[error("no GPU and no software renderer was found; {advice}", advice = adapters::ADVICE)]
-    NoGpu,
+    /// Neither a GPU nor a software renderer, or none of the wished name.
+    #[error("{found}; {advice}", advice = adapters::ADVICE)]
+    NoGpu {
+        /// What was looked for.
+        found: String,
+    },
     /// No window system, or one that does not answer.
     #[error("{found}, so no window can be opened; set DISPLAY (X11) or WAYLAND_DISPLAY, or use --headless")]
     NoDisplay {
@@ -63,31 +67,38 @@ pub struct HeadlessTarget(pub Handle<Image>);
 #[derive(Resource, Clone, Default)]
 pub struct ChosenAdapter(pub String);
 
-/// Whether a window could be opened, before anything else is started. Windows and macOS always have a window system.
+/// Whether a window could be opened, before anything else is started: the window system is named and answers. Windows and
+/// macOS always have one.
 ///
 /// # Errors
-/// [`HostError::NoDisplay`] when a window is wanted and no window system is named.
+/// [`HostError::NoDisplay`] when a window is wanted and there is no window system.
 pub fn check_display(options: &HostOptions) -> Result<(), HostError> {
-    let is_named = |variable| std::env::var_os(variable).is_some_and(|value| !value.is_empty());
-    let needs_naming = cfg!(all(unix, not(target_os = "macos")));
-    if options.headless || !needs_naming || is_named("DISPLAY") || is_named("WAYLAND_DISPLAY") {
-        return Ok(());
-    }
-    Err(HostError::NoDisplay { found: "neither DISPLAY nor WAYLAND_DISPLAY is set".to_owned() })
+    if options.headless { Ok(()) } else { display::check() }
 }
 
 /// An app with renderer, panels' library, camera and canvas, and a [`Wake`].
+///
+/// The GPU is chosen and opened here and not by bevy, which panics when there is none.
 ///
 /// # Errors
 /// When there is nothing to draw with or on. Panics of the graphics stack come back as errors, too.
 pub fn build_app(options: HostOptions) -> Result<App, HostError> {
     check_display(&options)?;
-    if !adapters::is_any_there() {
-        return Err(HostError::NoGpu);
-    }
+    let adapter = adapters::open()?;
+    without_panic(|| {
+        let mut app = build(&options, adapter.creation);
+        app.insert_resource(adapter.chosen);
+        app
+    })
+}
+
+/// Turns a panic of what we build on into an error: winit 0.30 and bevy 0.19 panic where a window system refuses us.
+fn without_panic<T>(build: impl FnOnce() -> T) -> Result<T, HostError> {
     let hook = std::panic::take_hook();
+    // The sentence reaches the user as an error; the usual hook would print a second one.
     std::panic::set_hook(Box::new(|_| {}));
-    let built = catch_unwind(AssertUnwindSafe(|| build(&options)));
+    // Whatever a panic left half done is dropped, not looked at.
+    let built = catch_unwind(AssertUnwindSafe(build));
     std::panic::set_hook(hook);
     built.map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -100,7 +111,7 @@ pub fn build_app(options: HostOptions) -> Result<App, HostError> {
     })
 }
 
-fn build(options: &HostOptions) -> App {
+fn build(options: &HostOptions, render_creation: RenderCreation) -> App {
     let mut app = App::new();
     let (width, height) = options.window_size;
     let window = Window {
@@ -116,9 +127,8 @@ fn build(options: &HostOptions) -> App {
     };
     let mut plugins = DefaultPlugins
         .set(windows)
-        .set(RenderPlugin { synchronous_pipeline_compilation: true, ..RenderPlugin::default() })
-        // No assets are read from disk.
-        .set(AssetPlugin::default())
+        // A pipeline that compiles later leaves a frame without its panels, and a sleeping loop draws no next one.
+        .set(RenderPlugin { render_creation, synchronous_pipeline_compilation: true, ..RenderPlugin::default() })
         // One world after the other: what an update decides is drawn in the same turn, so that "settled" is exact and a
         // slider shows its plane a frame earlier. Intake has threads of its own and gains nothing from overlap.
         .disable::<PipelinedRenderingPlugin>()
@@ -128,10 +138,7 @@ fn build(options: &HostOptions) -> App {
     if options.headless {
         plugins = plugins.disable::<WinitPlugin>();
     }
-    app.add_plugins(plugins)
-        .add_plugins((EguiPlugin::default(), IdlePlugin, CanvasPlugin::default()))
-        .init_resource::<ChosenAdapter>()
-        .add_systems(Startup, report_adapter);
+    app.add_plugins(plugins).add_plugins((EguiPlugin::default(), IdlePlugin, CanvasPlugin::default()));
     if options.headless {
         host_headless(&mut app, width, height);
     } else {
@@ -154,39 +161,31 @@ fn host_window(app: &mut App) {
 }
 
 fn host_headless(app: &mut App, width: u32, height: u32) {
-    let (wakes, asleep) = bounded(1);
-    // Full means that a frame is due already.
-    app.insert_resource(Wake::new(move || drop(wakes.try_send(()))));
+    let (wake, woken) = Wake::with_channel();
+    // The first frame; later ones are asked for.
+    wake.wake();
     let mut target = Image::new_target_texture(width, height, TextureFormat::Rgba8UnormSrgb, None);
     target.asset_usage = RenderAssetUsages::all();
     target.texture_descriptor.usage |= TextureUsages::COPY_SRC;
     let target = app.world_mut().resource_mut::<Assets<Image>>().add(target);
-    app.insert_resource(HeadlessTarget(target.clone()))
+    app.insert_resource(wake)
+        .insert_resource(HeadlessTarget(target.clone()))
         .add_systems(Startup, move |mut commands: Commands| {
             commands.spawn((Camera2d, Msaa::Off, RenderTarget::Image(target.clone().into())));
         })
-        .set_runner(move |app| run_headless(app, &asleep));
+        .set_runner(move |app| headless::run(app, &woken));
 }
 
-/// A frame per wake; asleep in between.
-fn run_headless(mut app: App, asleep: &Receiver<()>) -> AppExit {
-    while app.plugins_state() == PluginsState::Adding {
-        bevy::tasks::tick_global_task_pools_on_main_thread();
-    }
-    app.finish();
-    app.cleanup();
-    loop {
-        app.update();
-        if let Some(exit) = app.should_exit() {
-            return exit;
-        }
-        if asleep.recv().is_err() {
-            return AppExit::Success;
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn report_adapter(info: Res<RenderAdapterInfo>, mut chosen: ResMut<ChosenAdapter>) {
-    chosen.0 = info.name.clone();
-    tracing::info!("drawing with {}", adapters::line(&info));
+    #[test]
+    fn a_panic_below_becomes_a_sentence() {
+        let error = without_panic(|| -> () { panic!("Failed to build event loop: no server") }).unwrap_err();
+        assert!(matches!(&error, HostError::NoDisplay { .. }), "{error}");
+        let error = without_panic(|| -> () { panic!("something else") }).unwrap_err();
+        assert!(matches!(&error, HostError::Failed { reason } if reason == "something else"), "{error}");
+        assert_eq!(without_panic(|| 7).unwrap(), 7);
+    }
 }
