@@ -88,11 +88,7 @@ fn view(options: Options) -> anyhow::Result<()> {
             adapter: host::adapters::chosen(&app),
             ..ViewerStatus::default()
         };
-        app.insert_resource(Viewer {
-            title: options.title.clone(),
-            replace_layers: options.replace_layers,
-            ..Viewer::default()
-        })
+        app.insert_resource(Viewer::new(&options.title, options.replace_layers))
         .insert_resource(Inbox(inbox))
         .insert_resource(StatisticsWorkers::start(&wake).context("the system refused a thread")?)
         .insert_resource(Clients { counters, port: options.port })
@@ -172,7 +168,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
         };
     }
     match error.downcast_ref::<StartError>() {
-        Some(error) if error.is_in_use() => exit_code::PORT_IN_USE,
+        Some(StartError::PortTaken { .. }) => exit_code::PORT_IN_USE,
         Some(_) => exit_code::NO_ENDPOINT,
         None => exit_code::FAILED,
     }

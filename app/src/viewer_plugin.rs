@@ -8,7 +8,9 @@ use crate::systems::ViewerSystems;
 use crate::systems::control::ControlPlugin;
 use crate::systems::follow::FollowPlugin;
 use crate::systems::intake::IntakePlugin;
+use crate::systems::pictures::PicturesPlugin;
 use crate::systems::show::ShowPlugin;
+use crate::systems::status::StatusPlugin;
 use crate::ui::UiPlugin;
 
 /// Everything but the host (window or headless), the renderer and the resources that start-up makes.
@@ -25,6 +27,6 @@ impl Plugin for ViewerPlugin {
                 PostUpdate,
                 (ViewerSystems::Resolve, ViewerSystems::Answer).chain().after(EguiPostUpdateSet::EndPass),
             )
-            .add_plugins((IntakePlugin, ShowPlugin, ControlPlugin, FollowPlugin, UiPlugin));
+            .add_plugins((IntakePlugin, StatusPlugin, ShowPlugin, ControlPlugin, FollowPlugin, PicturesPlugin, UiPlugin));
     }
 }

@@ -131,14 +131,14 @@ pub struct ControlCall {
     pub replier: Replier,
 }
 
-type SendReply = Box<dyn FnOnce(Option<ControlReply>) + Send>;
+type SendReply = Box<dyn FnOnce(Option<ControlReply>) + Send + Sync>;
 
 /// Takes one answer to one control request, from any thread. Dropped unanswered, it sends an error reply.
 pub struct Replier(Option<SendReply>);
 
 impl Replier {
     /// A replier that hands the answer (`None`: dropped unanswered) to `send`. The receiver makes them; tests of the app may too.
-    pub fn new(send: impl FnOnce(Option<ControlReply>) + Send + 'static) -> Self {
+    pub fn new(send: impl FnOnce(Option<ControlReply>) + Send + Sync + 'static) -> Self {
         Self(Some(Box::new(send)))
     }
 

@@ -1,5 +1,7 @@
-//! What end-to-end tests share: a viewer in a process of its own, the real Python producers, and pictures.
+//! What end-to-end tests share: a viewer in a process of its own, the real Python producers, displays and pictures.
 
+pub mod display;
 pub mod picture;
 pub mod python;
+pub mod rust_client;
 pub mod viewer;

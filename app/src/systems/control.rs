@@ -21,6 +21,7 @@ use crate::signals::ExitRequested;
 use crate::systems::ViewerSystems;
 use crate::systems::intake::{PendingCalls, StatisticsWorkers};
 use crate::systems::show::Shown;
+use crate::ui::problems::Problems;
 use crate::viewer::Viewer;
 
 /// A picture is taken of whatever is drawn after this time, when images arrive faster than they can be drawn.
@@ -81,6 +82,7 @@ fn answer_calls(
     mut params: ParamSet<(ResMut<Viewer>, Drawn)>,
     clients: Res<Clients>,
     report: Res<RenderReport>,
+    problems: Res<Problems>,
     wake: Res<Wake>,
 ) {
     for ControlCall { request, replier } in calls.0.drain(..) {
@@ -96,7 +98,7 @@ fn answer_calls(
                 let mut viewer = params.p0();
                 let mut reply = viewer.answer(&request);
                 if let Some(state) = reply.state_mut() {
-                    add_own_facts(state, &viewer, &clients.counters, &report);
+                    add_own_facts(state, &viewer, &clients.counters, &report, &problems);
                 }
                 replier.reply(reply);
             }
@@ -131,7 +133,13 @@ fn settle(viewer: &mut Viewer, is_drawn: bool) -> SettleAck {
 }
 
 /// Keys of our own in a state reply, under `wellscope`; clients of the incumbent ignore them.
-fn add_own_facts(state: &mut StateReply, viewer: &Viewer, counters: &Counters, report: &RenderReport) {
+fn add_own_facts(
+    state: &mut StateReply,
+    viewer: &Viewer,
+    counters: &Counters,
+    report: &RenderReport,
+    problems: &Problems,
+) {
     let counts = |pairs: &[(&str, u64)]| PickleValue::dict(pairs.iter().map(|(name, count)| (*name, (*count).into())));
     let received = counters.snapshot();
     let drawn = report.snapshot();
@@ -139,6 +147,7 @@ fn add_own_facts(state: &mut StateReply, viewer: &Viewer, counters: &Counters, r
         ("version".into(), env!("CARGO_PKG_VERSION").into()),
         ("overlay".into(), viewer.overlay().into()),
         ("holes".into(), PickleValue::list(viewer.holes())),
+        ("problems".into(), PickleValue::list(problems.newest_first().map(|problem| problem.text.clone()))),
         (
             "receiver".into(),
             counts(&[
@@ -275,7 +284,8 @@ mod tests {
 
     #[test]
     fn settling_counts_routes_and_starts_anew_when_complete() {
-        let mut viewer = Viewer { unsettled_routes: vec!["a".into(), "b".into()], ..Viewer::default() };
+        let mut viewer = Viewer::default();
+        viewer.unsettled_routes = vec!["a".into(), "b".into()];
         let running = settle(&mut viewer, false);
         assert_eq!((running.completed_update_count, running.total_update_count), (0, 2));
         assert!(matches!(running.phase, SettlePhase::Running { active_route: Some(route), .. } if route == "a"));

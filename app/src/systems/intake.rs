@@ -75,7 +75,12 @@ impl StatisticsWorkers {
 
     /// Whether planes wait for their statistics.
     pub fn is_busy(&self) -> bool {
-        self.in_work > 0 || !self.backlog.is_empty()
+        self.waiting() > 0
+    }
+
+    /// How many planes wait for their statistics.
+    pub fn waiting(&self) -> u64 {
+        (self.in_work + self.backlog.len()) as u64
     }
 }
 
@@ -109,7 +114,13 @@ fn take_deliveries(
             // Answered after this frame's decisions, so that the answer tells what is then shown.
             Delivery::Call(call) => calls.0.push(call),
             Delivery::Clear => viewer.clear_state(),
-            Delivery::Problem(problem) => problems.report(Severity::Error, problem.text),
+            Delivery::Problem(problem) => {
+                let severity = match problem.severity {
+                    wellscope_receiver::Severity::Warning => Severity::Warning,
+                    wellscope_receiver::Severity::Error => Severity::Error,
+                };
+                problems.report(severity, problem.text);
+            }
             Delivery::ShutdownRequested => exit.request(),
         }
         if started.elapsed() > FRAME_SHARE {

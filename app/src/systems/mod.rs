@@ -3,7 +3,9 @@
 pub mod control;
 pub mod follow;
 pub mod intake;
+pub mod pictures;
 pub mod show;
+pub mod status;
 
 use bevy::prelude::SystemSet;
 

@@ -121,6 +121,13 @@ impl Entry {
         }
     }
 
+    fn host_bytes(&self) -> u64 {
+        match self {
+            Self::Plane(plane) => plane.source.pixels.as_bytes().len() as u64,
+            Self::Shapes(_) => 0,
+        }
+    }
+
     fn extent(&self) -> Option<Extent> {
         match self {
             Self::Plane(plane) => {
@@ -155,6 +162,8 @@ pub struct Layer {
     pub visible: bool,
     /// Number of items received: a 3-D image is one item of several planes.
     pub item_count: usize,
+    /// Bytes of pixels that it holds in host memory.
+    pub host_bytes: u64,
     /// Everything that it covers.
     pub extent: Option<Extent>,
     /// `clear_state` came: what is there stays visible until the route's next item replaces all of it.
@@ -177,6 +186,7 @@ impl Layer {
             display,
             visible: true,
             item_count: 0,
+            host_bytes: 0,
             extent: None,
             stale: false,
             entries: IndexMap::new(),
@@ -199,8 +209,10 @@ impl Layer {
             }
         }
         self.item_count += usize::from(entry.opens_item());
+        self.host_bytes += entry.host_bytes();
         if let Some(replaced) = self.entries.insert(coordinate, entry) {
             self.item_count -= usize::from(replaced.opens_item());
+            self.host_bytes -= replaced.host_bytes();
         }
         first_seen
     }
@@ -209,6 +221,7 @@ impl Layer {
     pub fn drop_data(&mut self) -> Vec<(AxisId, ValueId)> {
         self.entries.clear();
         self.item_count = 0;
+        self.host_bytes = 0;
         self.extent = None;
         self.stale = false;
         let seen = std::mem::take(&mut self.seen);

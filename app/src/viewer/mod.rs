@@ -71,6 +71,11 @@ pub struct IngestCounters {
 }
 
 impl Viewer {
+    /// An empty viewer.
+    pub fn new(title: &str, replace_layers: bool) -> Self {
+        Self { title: title.to_owned(), replace_layers, ..Self::default() }
+    }
+
     /// Notes that something visible changed.
     pub fn touch(&mut self) {
         self.revision += 1;

@@ -1,0 +1,346 @@
+//! Pictures of the canvas on whatever draws here (in CI a software rasteriser), against a reference computed on the CPU.
+
+use half::f16;
+use wellscope::colormap::{ColormapRows, by_name};
+use wellscope::render::canvas::Canvas;
+use wellscope::render::report::RenderReport;
+use wellscope::render::scene::{
+    Blending, CanvasCamera, CanvasRect, Interpolation, PlaneDraw, PlaneId, PlanePixels, PlaneSource, Scene,
+};
+use wellscope_protocol::dtype::ElementType;
+use wellscope_shaders::contrast::normalized_from_intensity;
+
+/// Difference per sample that rasterisers may have: rounding of one step in the colormap and one on output.
+const TOLERANCE: u8 = 2;
+
+struct Bench {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    canvas: Canvas,
+    rows: ColormapRows,
+    report: RenderReport,
+    generation: u64,
+}
+
+impl Bench {
+    fn new(budget_bytes: u64) -> Self {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+        let adapter = bevy::tasks::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))
+            .expect("something to draw with: apt-get install mesa-vulkan-drivers");
+        let descriptor = wgpu::DeviceDescriptor { required_limits: adapter.limits(), ..Default::default() };
+        let (device, queue) = bevy::tasks::block_on(adapter.request_device(&descriptor)).unwrap();
+        let canvas = Canvas::new(&device, &queue, budget_bytes);
+        Self { device, queue, canvas, rows: ColormapRows::default(), report: RenderReport::default(), generation: 0 }
+    }
+
+    /// Shows planes and runs frames until all of it is drawn.
+    fn show(&mut self, scene: Scene) -> Vec<[u8; 4]> {
+        self.generation += 1;
+        let scene = Scene { generation: self.generation, ..scene };
+        for _ in 0..100 {
+            let is_work_left = self.canvas.update(&scene, self.rows.rows(), &self.report);
+            if !is_work_left && self.report.drawn_generation() == self.generation {
+                return self.read();
+            }
+        }
+        panic!("the scene was not drawn in 100 frames: {:?}", self.report.snapshot());
+    }
+
+    fn read(&self) -> Vec<[u8; 4]> {
+        let texture = self.canvas.texture().unwrap();
+        let (width, height) = (texture.width(), texture.height());
+        let row = (4 * width).next_multiple_of(256);
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: u64::from(row * height),
+            usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+            mapped_at_creation: false,
+        });
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.copy_texture_to_buffer(
+            texture.as_image_copy(),
+            wgpu::TexelCopyBufferInfo {
+                buffer: &buffer,
+                layout: wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(row), rows_per_image: Some(height) },
+            },
+            texture.size(),
+        );
+        self.queue.submit([encoder.finish()]);
+        buffer.slice(..).map_async(wgpu::MapMode::Read, |mapped| mapped.unwrap());
+        self.device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+        let bytes = buffer.slice(..).get_mapped_range();
+        bytes
+            .chunks_exact(row as usize)
+            .flat_map(|row| row[..4 * width as usize].chunks_exact(4).map(|pixel| [pixel[0], pixel[1], pixel[2], pixel[3]]))
+            .collect()
+    }
+}
+
+fn source(id: u64, element: ElementType, samples: u8, [height, width]: [u32; 2], bytes: Vec<u8>) -> PlaneSource {
+    let length = bytes.len();
+    assert_eq!(length, (height * width) as usize * usize::from(samples) * element.size_bytes());
+    PlaneSource { id: PlaneId(id), width, height, samples, element, pixels: PlanePixels::new(bytes, 0..length) }
+}
+
+fn draw(plane: PlaneSource, contrast_limits: [f32; 2]) -> PlaneDraw {
+    PlaneDraw {
+        layer: 1,
+        plane,
+        origin_yx: [0.0, 0.0],
+        contrast_limits,
+        gamma: 1.0,
+        colormap: 0,
+        opacity: 1.0,
+        blending: Blending::Additive,
+        interpolation: Interpolation::Nearest,
+    }
+}
+
+/// One screen pixel per data pixel, looking at an image of this size.
+fn looking_at([height, width]: [u32; 2], draws: Vec<PlaneDraw>) -> Scene {
+    Scene {
+        canvas: CanvasRect { x: 0, y: 0, width, height },
+        camera: CanvasCamera { center_yx: [f64::from(height - 1) / 2.0, f64::from(width - 1) / 2.0], zoom: 1.0 },
+        draws,
+        ..Scene::default()
+    }
+}
+
+#[track_caller]
+fn assert_close(found: &[[u8; 4]], wanted: &[[u8; 3]], what: &str) {
+    assert_eq!(found.len(), wanted.len(), "{what}");
+    for (place, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+        let differs = found.iter().zip(wanted).any(|(a, b)| a.abs_diff(*b) > TOLERANCE);
+        assert!(!differs, "{what}: pixel {place} is {found:?}, expected {wanted:?}");
+        assert_eq!(found[3], 255, "{what}: the canvas is opaque");
+    }
+}
+
+fn gray(value: f32, limits: [f32; 2]) -> [u8; 3] {
+    [(normalized_from_intensity(value, limits) * 255.0).round() as u8; 3]
+}
+
+/// 16 values of every kind, signs and extremes included, as bytes and as numbers.
+fn values(element: ElementType) -> Vec<(Vec<u8>, f64)> {
+    let steps = (0..16_i64).map(|step| step - 8);
+    steps
+        .map(|step| match element {
+            ElementType::Bool => (vec![u8::from(step % 2 == 0)], f64::from(u8::from(step % 2 == 0))),
+            ElementType::U8 => (vec![(step + 8) as u8 * 17], f64::from((step + 8) as u8 * 17)),
+            ElementType::I8 => (vec![(step * 15) as i8 as u8], (step * 15) as f64),
+            ElementType::U16 => (((step + 8) as u16 * 4369).to_le_bytes().to_vec(), f64::from((step + 8) as u16 * 4369)),
+            ElementType::I16 => ((step as i16 * 4000).to_le_bytes().to_vec(), (step * 4000) as f64),
+            ElementType::U32 => (((step + 8) as u32 * 0x1000_0000).to_le_bytes().to_vec(), ((step + 8) * 0x1000_0000) as f64),
+            ElementType::I32 => ((step as i32 * 0x0800_0000).to_le_bytes().to_vec(), (step * 0x0800_0000) as f64),
+            ElementType::U64 => (((step + 8) as u64 * 1_000_000).to_le_bytes().to_vec(), ((step + 8) * 1_000_000) as f64),
+            ElementType::I64 => ((step * 1_000_000_000).to_le_bytes().to_vec(), (step * 1_000_000_000) as f64),
+            ElementType::F16 => {
+                let value = f16::from_f64(step as f64 * 1.5);
+                (value.to_le_bytes().to_vec(), value.to_f64())
+            }
+            ElementType::F32 => ((step as f32 * 1e-9).to_le_bytes().to_vec(), f64::from(step as f32 * 1e-9)),
+            ElementType::F64 => ((step as f64 * 1e6).to_le_bytes().to_vec(), step as f64 * 1e6),
+        })
+        .collect()
+}
+
+#[test]
+fn every_element_type_is_drawn_as_the_cpu_computes_it() {
+    let mut bench = Bench::new(1 << 20);
+    let all = [
+        ElementType::Bool,
+        ElementType::I8,
+        ElementType::U8,
+        ElementType::I16,
+        ElementType::U16,
+        ElementType::I32,
+        ElementType::U32,
+        ElementType::I64,
+        ElementType::U64,
+        ElementType::F16,
+        ElementType::F32,
+        ElementType::F64,
+    ];
+    for (id, element) in all.into_iter().enumerate() {
+        let values = values(element);
+        let numbers: Vec<f32> = values.iter().map(|(_, number)| *number as f32).collect();
+        let limits = [
+            numbers.iter().copied().fold(f32::INFINITY, f32::min),
+            numbers.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+        ];
+        let bytes = values.into_iter().flat_map(|(bytes, _)| bytes).collect();
+        let plane = source(id as u64 + 1, element, 1, [4, 4], bytes);
+        let found = bench.show(looking_at([4, 4], vec![draw(plane, limits)]));
+        let wanted: Vec<_> = numbers.iter().map(|value| gray(*value, limits)).collect();
+        assert_close(&found, &wanted, element.name());
+        assert!(wanted.iter().any(|pixel| pixel[0] > 200) && wanted.iter().any(|pixel| pixel[0] < 50), "a real picture");
+    }
+}
+
+#[test]
+fn display_settings_are_applied_in_napari_s_order() {
+    let mut bench = Bench::new(1 << 20);
+    let ramp: Vec<u8> = (0..16).map(|step| step * 16).collect();
+    let plane = source(1, ElementType::U8, 1, [4, 4], ramp.clone());
+    let limits = [32.0, 192.0];
+
+    let viridis = by_name("viridis").unwrap();
+    let row = bench.rows.row_of("viridis");
+    let found = bench.show(looking_at([4, 4], vec![PlaneDraw { colormap: row, gamma: 0.5, ..draw(plane.clone(), limits) }]));
+    let wanted: Vec<[u8; 3]> = ramp
+        .iter()
+        .map(|value| {
+            let normalized = normalized_from_intensity(f32::from(*value), limits).powf(0.5);
+            let [red, green, blue, _] = viridis.table[(normalized * 255.0).round() as usize];
+            [red, green, blue]
+        })
+        .collect();
+    assert_close(&found, &wanted, "contrast, then gamma, then colormap");
+
+    let equal = bench.show(looking_at([4, 4], vec![draw(plane.clone(), [64.0, 64.0])]));
+    let wanted: Vec<[u8; 3]> = ramp.iter().map(|value| if *value > 64 { [255; 3] } else { [0; 3] }).collect();
+    assert_close(&equal, &wanted, "equal limits");
+
+    let half = PlaneDraw { opacity: 0.5, ..draw(plane.clone(), [0.0, 240.0]) };
+    let found = bench.show(looking_at([4, 4], vec![half]));
+    let wanted: Vec<[u8; 3]> = ramp.iter().map(|value| [(f32::from(*value) / 240.0 * 127.5).round() as u8; 3]).collect();
+    assert_close(&found, &wanted, "opacity");
+}
+
+#[test]
+fn layers_are_blended_in_display_values() {
+    let mut bench = Bench::new(1 << 20);
+    let (green, magenta) = (bench.rows.row_of("green"), bench.rows.row_of("magenta"));
+    let flat = |id, value| source(id, ElementType::U8, 1, [1, 2], vec![value, 255]);
+    let lower = PlaneDraw { layer: 1, colormap: green, ..draw(flat(1, 100), [0.0, 255.0]) };
+    let upper = PlaneDraw { layer: 2, colormap: magenta, ..draw(flat(2, 60), [0.0, 255.0]) };
+    let show = |bench: &mut Bench, blending| {
+        bench.show(looking_at([1, 2], vec![lower.clone(), PlaneDraw { blending, opacity: 0.5, ..upper.clone() }]))
+    };
+    assert_close(&show(&mut bench, Blending::Additive), &[[30, 100, 30], [128, 255, 128]], "a sum in gamma space");
+    assert_close(&show(&mut bench, Blending::Translucent), &[[30, 50, 30], [128, 128, 128]], "over");
+    assert_close(&show(&mut bench, Blending::Opaque), &[[60, 0, 60], [255, 0, 255]], "replaced");
+    let bright = PlaneDraw { layer: 2, colormap: green, ..draw(flat(3, 200), [0.0, 255.0]) };
+    let clamped = bench.show(looking_at([1, 2], vec![lower.clone(), bright]));
+    assert_close(&clamped, &[[0, 255, 0], [0, 255, 0]], "sums end at full colour");
+}
+
+#[test]
+fn colour_and_holes_in_float_data_are_drawn_as_such() {
+    let mut bench = Bench::new(1 << 20);
+    let rgb = source(1, ElementType::U8, 3, [1, 2], vec![10, 20, 30, 200, 100, 50]);
+    assert_close(&bench.show(looking_at([1, 2], vec![draw(rgb, [0.0, 255.0])])), &[[10, 20, 30], [200, 100, 50]], "RGB");
+    let floats: Vec<u8> = [f32::NAN, 1.0].iter().flat_map(|value| value.to_le_bytes()).collect();
+    let plane = source(2, ElementType::F32, 1, [1, 2], floats);
+    let scene = Scene { background: [9, 8, 7], ..looking_at([1, 2], vec![draw(plane, [0.0, 1.0])]) };
+    assert_close(&bench.show(scene), &[[9, 8, 7], [255, 255, 255]], "NaN shows the background");
+}
+
+#[test]
+fn the_camera_maps_data_to_pixels_exactly() {
+    let mut bench = Bench::new(1 << 20);
+    let plane = source(1, ElementType::U8, 1, [2, 2], vec![50, 100, 150, 200]);
+    let mut scene = looking_at([2, 2], vec![draw(plane.clone(), [0.0, 255.0])]);
+    scene.canvas = CanvasRect { x: 0, y: 0, width: 6, height: 6 };
+    scene.camera = CanvasCamera { center_yx: [0.5, 0.5], zoom: 2.0 };
+    scene.background = [1, 1, 1];
+    let found = bench.show(scene.clone());
+    let row = |values: [u8; 6]| values.map(|value| [value; 3]);
+    let wanted = [
+        row([1; 6]),
+        row([1, 50, 50, 100, 100, 1]),
+        row([1, 50, 50, 100, 100, 1]),
+        row([1, 150, 150, 200, 200, 1]),
+        row([1, 150, 150, 200, 200, 1]),
+        row([1; 6]),
+    ]
+    .concat();
+    assert_close(&found, &wanted, "twice enlarged");
+
+    // A crop lies where it was cut out, and far zoomed in the mapping still holds.
+    scene.draws[0].origin_yx = [1000.0, 2000.0];
+    scene.camera = CanvasCamera { center_yx: [1001.0, 2001.0], zoom: 600.0 };
+    assert_close(&bench.show(scene.clone()), &[[200; 3]; 36], "inside of one pixel");
+
+    scene.camera = CanvasCamera { center_yx: [0.0, 0.0], zoom: 1.0 };
+    assert_close(&bench.show(scene), &[[1; 3]; 36], "beside the image");
+}
+
+#[test]
+fn smooth_pixels_are_interpolated_between_centres() {
+    let mut bench = Bench::new(1 << 20);
+    let plane = source(1, ElementType::U8, 1, [1, 2], vec![0, 200]);
+    let mut scene =
+        looking_at([1, 2], vec![PlaneDraw { interpolation: Interpolation::Linear, ..draw(plane, [0.0, 255.0]) }]);
+    scene.canvas = CanvasRect { x: 0, y: 0, width: 8, height: 1 };
+    scene.camera = CanvasCamera { center_yx: [0.0, 0.5], zoom: 4.0 };
+    let wanted: Vec<[u8; 3]> = [0, 0, 25, 75, 125, 175, 200, 200].map(|value| [value; 3]).to_vec();
+    assert_close(&bench.show(scene), &wanted, "linear");
+}
+
+#[test]
+fn a_slider_move_to_a_resident_plane_uploads_nothing_and_an_unchanged_scene_draws_nothing() {
+    let mut bench = Bench::new(1 << 20);
+    let planes: Vec<_> = (1..=3).map(|id| source(id, ElementType::U16, 1, [8, 8], vec![id as u8; 128])).collect();
+    let mut scene = looking_at([8, 8], vec![draw(planes[0].clone(), [0.0, 1000.0])]);
+    scene.prefetch = planes[1..].to_vec();
+    bench.show(scene.clone());
+    let before = bench.report.snapshot();
+    assert_eq!((before.uploads, before.upload_bytes), (3, 3 * 128), "the visible plane and its neighbours");
+
+    for plane in &planes[1..] {
+        scene.draws[0].plane = plane.clone();
+        bench.show(scene.clone());
+    }
+    let after = bench.report.snapshot();
+    assert_eq!(after.uploads, before.uploads, "moving uploads nothing");
+    assert_eq!(after.canvas_renders, before.canvas_renders + 2);
+
+    let scene = Scene { generation: bench.generation, ..scene };
+    bench.canvas.update(&scene, bench.rows.rows(), &bench.report);
+    let idle = bench.report.snapshot();
+    assert_eq!((idle.uploads, idle.canvas_renders), (after.uploads, after.canvas_renders), "a hover over the panels");
+}
+
+#[test]
+fn the_last_plane_stays_until_the_next_is_resident() {
+    let mut bench = Bench::new(1 << 30);
+    // Two planes that take more than one frame's share of uploads together.
+    let side = 5000;
+    let large = |id, value| source(id, ElementType::U8, 1, [side, side], vec![value; (side * side) as usize]);
+    let small = CanvasRect { x: 0, y: 0, width: 2, height: 2 };
+    let scene_of = |generation, planes: Vec<PlaneSource>| Scene {
+        generation,
+        canvas: small,
+        camera: CanvasCamera { center_yx: [1000.0, 1000.0], zoom: 1.0 },
+        draws: planes
+            .into_iter()
+            .enumerate()
+            .map(|(layer, plane)| PlaneDraw { layer: layer as u64, ..draw(plane, [0.0, 255.0]) })
+            .collect(),
+        ..Scene::default()
+    };
+    bench.canvas.update(&scene_of(1, vec![large(1, 10), large(2, 20)]), bench.rows.rows(), &bench.report);
+    assert_eq!(bench.report.drawn_generation(), 0, "25 MB of 32 are used; the second plane waits");
+    while bench.canvas.update(&scene_of(1, vec![large(1, 10), large(2, 20)]), bench.rows.rows(), &bench.report) {}
+    assert_close(&bench.read(), &[[30; 3]; 4], "both");
+    bench.canvas.update(&scene_of(2, vec![large(3, 100), large(4, 50)]), bench.rows.rows(), &bench.report);
+    assert_eq!(bench.report.drawn_generation(), 1);
+    assert_close(&bench.read(), &[[120; 3]; 4], "the new plane of the first layer, the old one of the second");
+    while bench.canvas.update(&scene_of(2, vec![large(3, 100), large(4, 50)]), bench.rows.rows(), &bench.report) {}
+    assert_eq!(bench.report.drawn_generation(), 2);
+    assert_close(&bench.read(), &[[150; 3]; 4], "both new");
+}
+
+#[test]
+fn textures_stay_within_their_budget() {
+    let mut bench = Bench::new(10_000);
+    for id in 1..=60_u64 {
+        let value = id as u8 * 4;
+        let plane = source(id, ElementType::U8, 1, [32, 32], vec![value; 1024]);
+        let found = bench.show(looking_at([32, 32], vec![draw(plane, [0.0, 255.0])]));
+        assert_close(&found[..1], &[[value; 3]], "each plane is shown all the same");
+        assert!(bench.report.snapshot().resident_bytes <= 10_000, "{:?}", bench.report.snapshot());
+    }
+    assert!(bench.report.snapshot().evictions >= 50);
+}

@@ -1,0 +1,270 @@
+//! What users rely on: nothing received is hidden, nothing set is lost, what is shown is what was sent.
+
+mod common;
+
+use common::{Sent, SentPayload, at, batch, batch_with, config, drawn, flat, go, take};
+use wellscope::viewer::Viewer;
+use wellscope::viewer::command::ViewCommand;
+use wellscope_protocol::batch::{ComponentDomain, ComponentNames};
+use wellscope_protocol::control::{ControlReply, ControlRequest, NavigateOptions, StateOptions};
+
+fn layer_id(viewer: &Viewer, place: usize) -> wellscope::viewer::layer::LayerId {
+    viewer.layers.get_index(place).unwrap().1.id
+}
+
+fn names(pairs: &[(&str, &str, &str)]) -> ComponentNames {
+    let mut names = ComponentNames::new();
+    for (component, value, name) in pairs {
+        names.entry((*component).to_owned()).or_default().insert((*value).to_owned(), (*name).to_owned());
+    }
+    names
+}
+
+#[test]
+fn the_first_image_is_shown_at_once_and_sliders_browse_the_rest() {
+    let mut viewer = Viewer::default();
+    take(&mut viewer, batch(vec![flat("B02", 1, 7), flat("B02", 2, 8), flat("A01", 1, 9)]));
+    assert_eq!(drawn(&viewer), [7], "the first to arrive, not the first in order");
+    let sliders: Vec<_> = viewer.axes.sliders().map(|(_, axis)| axis.component.clone()).collect();
+    assert_eq!(sliders, ["channel", "well"], "only what has more than one value");
+    go(&mut viewer, "channel", 2);
+    assert_eq!(drawn(&viewer), [8]);
+    go(&mut viewer, "channel", 1);
+    go(&mut viewer, "well", "A01");
+    assert_eq!(drawn(&viewer), [9]);
+}
+
+#[test]
+fn a_hole_is_said_and_hides_nothing() {
+    let mut viewer = Viewer::default();
+    take(&mut viewer, batch(vec![flat("A01", 1, 1), flat("A01", 2, 2), flat("B02", 1, 3)]));
+    go(&mut viewer, "well", "B02");
+    go(&mut viewer, "channel", 2);
+    assert_eq!(drawn(&viewer), Vec::<u16>::new());
+    assert_eq!(viewer.holes(), ["1. Blur"]);
+    assert_eq!(viewer.overlay(), "Site 1 | Z 1 | T 1 | Ch 2 | Well B02", "the place is named all the same");
+    go(&mut viewer, "channel", 1);
+    assert_eq!(drawn(&viewer), [3]);
+    assert!(viewer.holes().is_empty());
+    take(&mut viewer, batch(vec![flat("B02", 2, 4)]));
+    go(&mut viewer, "channel", 2);
+    assert_eq!(drawn(&viewer), [4], "the missing image fills its hole when it comes");
+}
+
+#[test]
+fn settings_survive_updates() {
+    let mut viewer = Viewer::default();
+    let ramp = |well, low: u16| Sent {
+        address: at(well, 1),
+        step: "Blur",
+        payload: SentPayload::Pixels((0..24).map(|step| low + step * 10).collect(), [4, 6]),
+    };
+    take(&mut viewer, batch(vec![ramp("B02", 100), ramp("C03", 900)]));
+    let layer = layer_id(&viewer, 0);
+    viewer.camera.resize([300.0, 200.0]);
+    viewer.apply(ViewCommand::SetContrast(layer, [123.0, 456.0]));
+    viewer.apply(ViewCommand::SetGamma(layer, 0.6));
+    viewer.apply(ViewCommand::SetColormap(layer, "magma".into()));
+    viewer.apply(ViewCommand::LookAt([1.0, 2.0], 3.0));
+    go(&mut viewer, "well", "C03");
+    let settings = |viewer: &Viewer| {
+        let draw = &viewer.resolve(&mut Default::default()).draws[0];
+        (draw.contrast_limits, draw.gamma, draw.colormap, viewer.camera, drawn(viewer))
+    };
+    let before = settings(&viewer);
+    assert_eq!(before.0, [123.0, 456.0]);
+
+    // A well that sorts first, a brighter image, a replacement of another plane, and a whole new layer.
+    take(&mut viewer, batch(vec![ramp("A01", 5000), ramp("B02", 60_000)]));
+    take(&mut viewer, batch(vec![Sent { step: "Threshold", ..ramp("A01", 1) }]));
+    assert_eq!(settings(&viewer), before, "the slider stands on the well, not on its index");
+    let replaced = ramp("C03", 40_000);
+    take(&mut viewer, batch(vec![replaced]));
+    let after = settings(&viewer);
+    assert_eq!((after.0, after.1, after.2, after.3), (before.0, before.1, before.2, before.3));
+    assert_eq!(after.4, [40_000], "the replaced plane is shown");
+    assert_eq!(viewer.counters.replaced, 2);
+
+    viewer.clear_state();
+    take(&mut viewer, batch(vec![ramp("C03", 7)]));
+    let next_run = settings(&viewer);
+    assert_eq!((next_run.0, next_run.1, next_run.2, next_run.3), (before.0, before.1, before.2, before.3));
+}
+
+#[test]
+fn contrast_comes_from_the_first_image_with_content_and_from_each_channel_itself() {
+    let mut viewer = Viewer::default();
+    let ramp = |channel, factor: u16| Sent {
+        address: at("A01", channel),
+        step: "Blur",
+        payload: SentPayload::Pixels((0..2400).map(|step| step * factor).collect(), [40, 60]),
+    };
+    take(&mut viewer, batch(vec![flat("B02", 1, 0), ramp(1, 1), ramp(2, 20)]));
+    let limits = |viewer: &Viewer| viewer.resolve(&mut Default::default()).draws[0].contrast_limits;
+    let dim = limits(&viewer);
+    assert!(dim[0] < 10.0 && (2380.0..2400.0).contains(&dim[1]), "a blank image sets no limits: {dim:?}");
+    go(&mut viewer, "well", "A01");
+    go(&mut viewer, "channel", 2);
+    let bright = limits(&viewer);
+    assert!((47_600.0..48_000.0).contains(&bright[1]), "{bright:?}");
+    go(&mut viewer, "channel", 1);
+    assert_eq!(limits(&viewer), dim);
+}
+
+#[test]
+fn overlay_and_labels_use_names_where_they_are_known() {
+    let mut viewer = Viewer::default();
+    let known = names(&[("channel", "1", "DAPI"), ("well", "A01", "A01")]);
+    let sent = vec![flat("A01", 1, 1), flat("A01", 2, 2), flat("B02", 1, 3), flat("B02", 2, 4)];
+    take(&mut viewer, batch_with(config(&[]), known, ComponentDomain::new(), sent));
+    assert_eq!(viewer.overlay(), "Site 1 | Z 1 | T 1 | Ch1: DAPI | A01");
+    go(&mut viewer, "channel", 2);
+    go(&mut viewer, "well", "B02");
+    assert_eq!(viewer.overlay(), "Site 1 | Z 1 | T 1 | Ch 2 | Well B02");
+}
+
+#[test]
+fn declared_values_make_sliders_before_their_images_come() {
+    let mut viewer = Viewer::default();
+    let domain: ComponentDomain =
+        [("well".to_owned(), vec!["A01".into(), "B02".into(), "C03".into()])].into_iter().collect();
+    take(&mut viewer, batch_with(config(&[]), ComponentNames::new(), domain, vec![flat("B02", 1, 5)]));
+    assert_eq!(viewer.axes.find("well").unwrap().1.len(), 3);
+    assert_eq!(drawn(&viewer), [5]);
+    go(&mut viewer, "well", "C03");
+    assert_eq!(viewer.holes(), ["1. Blur"]);
+    assert_eq!(viewer.overlay(), "", "outside of what the layer covers");
+}
+
+#[test]
+fn a_z_stack_in_one_array_is_a_slider_over_its_planes_without_a_copy() {
+    let mut viewer = Viewer::default();
+    let stack = Sent {
+        address: vec![("well", "A01".into()), ("channel", 1.into()), ("site", 1.into()), ("timepoint", 1.into())],
+        step: "Blur",
+        payload: SentPayload::ZStack(vec![10, 20, 30], [4, 6]),
+    };
+    take(&mut viewer, batch(vec![stack]));
+    assert_eq!(viewer.layers.get_index(0).unwrap().1.title, "1. Blur image stack");
+    for (z, value) in [(1, 10), (2, 20), (3, 30)] {
+        go(&mut viewer, "z_index", z);
+        assert_eq!(drawn(&viewer), [value]);
+    }
+    let state = viewer.state(&StateOptions::default());
+    assert_eq!(state.component_item_count, 1, "one item of three planes");
+    assert_eq!(viewer.layers.get_index(0).unwrap().1.host_bytes, 3 * 48);
+}
+
+#[test]
+fn layer_mode_makes_a_layer_per_value() {
+    let mut viewer = Viewer::default();
+    let sent = vec![flat("A01", 1, 1), flat("A01", 2, 2)];
+    take(&mut viewer, batch_with(config(&["channel"]), ComponentNames::new(), ComponentDomain::new(), sent));
+    let titles: Vec<_> = viewer.layers.values().map(|layer| layer.title.clone()).collect();
+    assert_eq!(titles, ["1. Blur channel 1", "1. Blur channel 2"]);
+    assert_eq!(drawn(&viewer), [1, 2], "both are drawn");
+    viewer.apply(ViewCommand::SetVisible(layer_id(&viewer, 0), false));
+    assert_eq!(drawn(&viewer), [2]);
+}
+
+#[test]
+fn images_of_different_sizes_share_a_layer() {
+    let mut viewer = Viewer::default();
+    let sized = |well, value, shape| Sent { address: at(well, 1), step: "Blur", payload: SentPayload::Flat(value, shape) };
+    take(&mut viewer, batch(vec![sized("A01", 1, [4, 6]), sized("B02", 2, [10, 3])]));
+    let extent = viewer.extent().unwrap();
+    assert_eq!((extent.max_yx, extent.min_yx), ([9.5, 5.5], [-0.5, -0.5]), "the largest of each side");
+    go(&mut viewer, "well", "B02");
+    let draw = &viewer.resolve(&mut Default::default()).draws[0];
+    assert_eq!((draw.plane.height, draw.plane.width, draw.origin_yx), (10, 3, [0.0, 0.0]));
+}
+
+#[test]
+fn clear_state_keeps_the_picture_until_the_route_sends_again() {
+    let mut viewer = Viewer::default();
+    take(&mut viewer, batch(vec![flat("A01", 1, 1), flat("B02", 1, 2)]));
+    go(&mut viewer, "well", "B02");
+    viewer.clear_state();
+    assert_eq!(drawn(&viewer), [2], "still visible");
+    let state = viewer.state(&StateOptions::default());
+    assert_eq!((state.component_group_count, state.component_item_count), (0, 0), "but no longer accumulated");
+    take(&mut viewer, batch(vec![flat("A01", 1, 3)]));
+    assert_eq!(drawn(&viewer), [3], "the old run's B02 is gone");
+    assert_eq!(viewer.axes.sliders().count(), 0);
+    take(&mut viewer, batch(vec![flat("B02", 1, 4)]));
+    assert_eq!(drawn(&viewer), [4], "the slider returns to the well that the user chose");
+}
+
+#[test]
+fn replace_layers_keeps_only_the_last_item_of_a_route() {
+    let mut viewer = Viewer::new("", true);
+    take(&mut viewer, batch(vec![flat("A01", 1, 1), flat("B02", 1, 2)]));
+    assert_eq!(drawn(&viewer), [2]);
+    assert_eq!(viewer.layers.get_index(0).unwrap().1.len(), 1);
+}
+
+#[test]
+fn a_removed_layer_comes_back_with_its_next_item() {
+    let mut viewer = Viewer::default();
+    take(&mut viewer, batch(vec![flat("A01", 1, 1)]));
+    viewer.apply(ViewCommand::Remove(layer_id(&viewer, 0)));
+    assert!(viewer.layers.is_empty() && viewer.selected.is_none());
+    assert_eq!(viewer.overlay(), "");
+    take(&mut viewer, batch(vec![flat("A01", 1, 5)]));
+    assert_eq!(drawn(&viewer), [5]);
+    assert!(viewer.selected.is_some());
+}
+
+#[test]
+fn shapes_follow_the_sliders() {
+    let mut viewer = Viewer::default();
+    let polygon = vec![[1.0, 1.0], [1.0, 6.0], [6.0, 6.0]];
+    let shapes = Sent { address: at("B02", 1), step: "Segment", payload: SentPayload::Polygons(vec![polygon]) };
+    take(&mut viewer, batch(vec![flat("A01", 1, 1), flat("B02", 1, 2), shapes]));
+    assert_eq!(viewer.visible_shapes().count(), 0, "the slider stands on A01");
+    go(&mut viewer, "well", "B02");
+    let (layer, set) = viewer.visible_shapes().next().unwrap();
+    assert_eq!((layer.title.as_str(), set.shapes.len()), ("1. Segment ROIs", 1));
+}
+
+#[test]
+fn navigate_counts_a_layers_own_values_and_refuses_what_is_not_there() {
+    let mut viewer = Viewer::default();
+    take(&mut viewer, batch(vec![flat("B02", 1, 1), flat("A01", 1, 2), flat("C03", 1, 3)]));
+    let key = viewer.layers.get_index(0).unwrap().0.clone();
+    let navigate = |route_key: &str, axis_indices: &[(&str, u64)]| {
+        ControlRequest::Navigate(NavigateOptions {
+            route_key: route_key.to_owned(),
+            axis_indices: axis_indices.iter().map(|(axis, index)| ((*axis).to_owned(), *index)).collect(),
+            visible: None,
+            selected: None,
+            data_index: None,
+        })
+    };
+    assert!(matches!(viewer.answer(&navigate(&key, &[("well", 2)])), ControlReply::NavigationAck(_)));
+    assert_eq!(drawn(&viewer), [3], "A01, B02, C03");
+    let mut message = |request: &ControlRequest| match viewer.answer(request) {
+        ControlReply::Error { reply_type, message } => (reply_type, message),
+        other => panic!("{other:?}"),
+    };
+    let missing = message(&navigate("nope", &[]));
+    assert_eq!(missing, ("navigation_ack".into(), "No Napari layer is registered for route_key 'nope'.".into()));
+    assert!(message(&navigate(&key, &[("well", 3)])).1.contains("outside of 0..2"));
+    assert!(message(&navigate(&key, &[("depth", 0)])).1.contains("no axis 'depth'"));
+    assert_eq!(drawn(&viewer), [3], "a refused request changes nothing");
+}
+
+#[test]
+fn late_statistics_of_a_replaced_plane_are_dropped() {
+    let mut viewer = Viewer::default();
+    let first = viewer.take_batch(batch(vec![flat("A01", 1, 1)]));
+    let second = viewer.take_batch(batch(vec![flat("A01", 1, 9)]));
+    let measure = |job: &wellscope::viewer::ingest::StatisticsJob| {
+        wellscope::statistics::plane_statistics(job.plane.element, 1, job.plane.pixels.as_bytes())
+    };
+    viewer.take_statistics(&second.jobs[0], measure(&second.jobs[0]));
+    viewer.take_statistics(&first.jobs[0], measure(&first.jobs[0]));
+    let state = viewer.state(&StateOptions::default());
+    let summary = format!("{:?}", state.layers[0].payload_summaries[0].content);
+    assert!(summary.contains("Int(9)") && !summary.contains("Int(1)"), "{summary}");
+}
