@@ -133,7 +133,19 @@ fn declared_values_make_sliders_before_their_images_come() {
     assert_eq!(drawn(&viewer), [5]);
     go(&mut viewer, "well", "C03");
     assert_eq!(viewer.holes(), ["1. Blur"]);
-    assert_eq!(viewer.overlay(), "", "outside of what the layer covers");
+    assert_eq!(viewer.overlay(), "Site 1 | Ch 1 | Z 1 | T 1 | Well C03", "a place that will be filled");
+}
+
+#[test]
+fn outside_of_a_layer_is_no_hole_and_the_overlay_names_what_is_shown() {
+    let mut viewer = Viewer::default();
+    take(&mut viewer, batch(vec![flat("A01", 1, 1), flat("B02", 1, 2)]));
+    take(&mut viewer, batch(vec![Sent { step: "Other", ..flat("C03", 1, 3) }]));
+    go(&mut viewer, "well", "C03");
+    assert_eq!(drawn(&viewer), [3]);
+    assert!(viewer.holes().is_empty(), "the first step never said that it would send C03");
+    assert_eq!(viewer.overlay_of(viewer.selected_layer().unwrap()), "");
+    assert_eq!(viewer.overlay(), "Site 1 | Ch 1 | Z 1 | T 1 | Well C03", "the label of the layer that is there");
 }
 
 #[test]

@@ -27,14 +27,14 @@ pub fn chosen(app: &App) -> String {
 pub fn describe() -> String {
     let wish = wished_name();
     let mut found = adapters(&instance());
-    sort_by_preference(&mut found, wish.as_deref(), |adapter| adapter.get_info());
+    sort_by_preference(&mut found, wish.as_deref(), name_and_kind);
     let mut text = format!("wellscope {}\n", env!("CARGO_PKG_VERSION"));
     if found.is_empty() {
         let _ = writeln!(text, "{}", no_gpu(None));
     }
     for (number, adapter) in found.iter().enumerate() {
         let (info, limits) = (adapter.get_info(), adapter.limits());
-        let is_chosen = number == 0 && wish.as_deref().is_none_or(|wish| has_name(&info, wish));
+        let is_chosen = number == 0 && wish.as_deref().is_none_or(|wish| has_name(&info.name, wish));
         // Writing to a String cannot fail.
         let _ = writeln!(text, "adapter {number}: {}{}", line(&info), if is_chosen { "  <- chosen" } else { "" });
         let _ = writeln!(text, "  largest texture side:     {} pixels", limits.max_texture_dimension_2d);
@@ -79,9 +79,9 @@ pub(super) fn open() -> Result<OpenAdapter, HostError> {
     let wish = wished_name();
     let mut found = adapters(&instance);
     if let Some(wish) = &wish {
-        found.retain(|adapter| has_name(&adapter.get_info(), wish));
+        found.retain(|adapter| has_name(&adapter.get_info().name, wish));
     }
-    sort_by_preference(&mut found, wish.as_deref(), |adapter| adapter.get_info());
+    sort_by_preference(&mut found, wish.as_deref(), name_and_kind);
     if found.is_empty() {
         return Err(no_gpu(wish));
     }
@@ -135,15 +135,20 @@ fn wished_name() -> Option<String> {
     std::env::var("WGPU_ADAPTER_NAME").ok().filter(|name| !name.is_empty())
 }
 
-fn has_name(info: &AdapterInfo, wish: &str) -> bool {
-    info.name.to_lowercase().contains(&wish.to_lowercase())
+fn name_and_kind(adapter: &Adapter) -> (String, DeviceType) {
+    let info = adapter.get_info();
+    (info.name, info.device_type)
 }
 
-fn sort_by_preference<T>(adapters: &mut [T], wish: Option<&str>, info_of: impl Fn(&T) -> AdapterInfo) {
+fn has_name(name: &str, wish: &str) -> bool {
+    name.to_lowercase().contains(&wish.to_lowercase())
+}
+
+fn sort_by_preference<T>(adapters: &mut [T], wish: Option<&str>, name_and_kind: impl Fn(&T) -> (String, DeviceType)) {
     // Stable: among equals the driver's own order stays.
     adapters.sort_by_key(|adapter| {
-        let info = info_of(adapter);
-        (Reverse(wish.is_some_and(|wish| has_name(&info, wish))), rank(info.device_type))
+        let (name, kind) = name_and_kind(adapter);
+        (Reverse(wish.is_some_and(|wish| has_name(&name, wish))), rank(kind))
     });
 }
 
@@ -188,21 +193,17 @@ mod tests {
 
     #[test]
     fn real_gpus_go_before_software_and_a_wished_name_before_all() {
-        let info =
-            |name: &str, kind| AdapterInfo { name: name.to_owned(), ..AdapterInfo::new(kind, wgpu::Backend::Vulkan) };
         let mut found = vec![
-            info("llvmpipe", DeviceType::Cpu),
-            info("virtio", DeviceType::VirtualGpu),
-            info("Intel", DeviceType::IntegratedGpu),
-            info("Large", DeviceType::DiscreteGpu),
+            ("llvmpipe", DeviceType::Cpu),
+            ("virtio", DeviceType::VirtualGpu),
+            ("Intel", DeviceType::IntegratedGpu),
+            ("Large", DeviceType::DiscreteGpu),
         ];
-        sort_by_preference(&mut found, None, Clone::clone);
-        assert_eq!(
-            found.iter().map(|info| info.name.as_str()).collect::<Vec<_>>(),
-            ["Large", "Intel", "virtio", "llvmpipe"]
-        );
-        sort_by_preference(&mut found, Some("LLVM"), Clone::clone);
-        assert_eq!(found[0].name, "llvmpipe");
+        let read = |(name, kind): &(&str, DeviceType)| ((*name).to_owned(), *kind);
+        sort_by_preference(&mut found, None, read);
+        assert_eq!(found.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["Large", "Intel", "virtio", "llvmpipe"]);
+        sort_by_preference(&mut found, Some("LLVM"), read);
+        assert_eq!(found[0].0, "llvmpipe");
     }
 
     #[test]

@@ -51,7 +51,8 @@ impl Screen {
         let screen_rect = Some(Rect::from_min_size(Pos2::ZERO, vec2(1280.0, 800.0)));
         self.ctx.begin_pass(RawInput { screen_rect, events, ..RawInput::default() });
         let laid_out = lay_out(&self.ctx, viewer, &self.status, &mut self.problems, &mut self.state);
-        let output = self.ctx.end_pass();
+        let mut output = self.ctx.end_pass();
+        output.textures_delta.clear();
         self.texts = output.shapes.iter().flat_map(|clipped| texts_of(&clipped.shape)).collect();
         laid_out
     }

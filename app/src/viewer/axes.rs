@@ -174,11 +174,11 @@ impl Axes {
     }
 
     /// Records a value that a producer only announces. Announcing moves no slider.
-    pub fn announce(&mut self, component: &str, value: &ComponentValue) {
-        let axis = self.axis_of(component);
+    pub fn announce(&mut self, axis: AxisId, value: &ComponentValue) -> ValueId {
         let axis = &mut self.axes[axis.0 as usize];
         let id = axis.intern(value);
         axis.update(id, |known| known.announced = true);
+        id
     }
 
     /// Takes back everything that was announced (`clear_state`).
@@ -286,8 +286,8 @@ mod tests {
     #[test]
     fn announced_values_lengthen_the_slider_without_moving_it() {
         let mut axes = Axes::default();
-        axes.announce("well", &text("A01"));
         let well = axes.axis_of("well");
+        axes.announce(well, &text("A01"));
         assert_eq!(axes.get(well).current(), None);
         see(&mut axes, well, &text("B02"));
         assert_eq!(axes.sliders().count(), 1);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wellscope_protocol::batch::{Address, ComponentDomain, ComponentNames, DisplayConfig};
-use wellscope_protocol::component::ComponentValue;
+use wellscope_protocol::component::{ComponentMode, ComponentValue};
 use wellscope_protocol::route::{Route, disambiguate};
 use wellscope_receiver::{ItemHead, ReceivedBatch, ReceivedImage, ReceivedItem, ReceivedPayload};
 
@@ -72,7 +72,11 @@ impl Viewer {
         let mut ingested = Ingested::default();
         self.counters.batches += 1;
         self.learn_names(batch.component_names);
+        let mut routes: Vec<String> = Vec::new();
         for ReceivedItem { item, payload, ack } in batch.items {
+            if routes.last() != Some(&item.route.key.0) && !routes.contains(&item.route.key.0) {
+                routes.push(item.route.key.0.clone());
+            }
             match self.take_item(item, payload, &batch.display_config, &mut ingested.jobs) {
                 Ok(()) => {
                     self.counters.items += 1;
@@ -86,7 +90,7 @@ impl Viewer {
                 }
             }
         }
-        self.announce(&batch.component_domain, &batch.display_config);
+        self.announce(&batch.component_domain, &batch.display_config, &routes);
         self.touch();
         ingested
     }
@@ -123,14 +127,18 @@ impl Viewer {
         }
     }
 
-    fn announce(&mut self, domain: &ComponentDomain, config: &DisplayConfig) {
-        use wellscope_protocol::component::ComponentMode;
+    /// Declared values join the sliders, and the layers of this batch are expected to have something there.
+    fn announce(&mut self, domain: &ComponentDomain, config: &DisplayConfig, routes: &[String]) {
         for (component, values) in domain {
-            if config.component_modes.get(component).copied().unwrap_or_default() == ComponentMode::Stack
-                && self.axes.find(component).is_some()
-            {
-                for value in values {
-                    self.axes.announce(component, &value.clone().normalized_for(component));
+            let mode = config.component_modes.get(component).copied().unwrap_or_default();
+            let Some((axis, _)) = self.axes.find(component) else { continue };
+            if mode != ComponentMode::Stack {
+                continue;
+            }
+            for value in values {
+                let id = self.axes.announce(axis, &value.clone().normalized_for(component));
+                for layer in routes.iter().filter_map(|route| self.layers.get_mut(route)) {
+                    layer.announce(axis, id);
                 }
             }
         }

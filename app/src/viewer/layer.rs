@@ -170,6 +170,8 @@ pub struct Layer {
     pub stale: bool,
     entries: IndexMap<Coordinate, Entry>,
     seen: HashMap<AxisId, BTreeSet<ValueId>>,
+    /// Values that its producer declared, sent or not.
+    announced: HashMap<AxisId, BTreeSet<ValueId>>,
 }
 
 impl Layer {
@@ -191,6 +193,7 @@ impl Layer {
             stale: false,
             entries: IndexMap::new(),
             seen: HashMap::new(),
+            announced: HashMap::new(),
         }
     }
 
@@ -224,6 +227,7 @@ impl Layer {
         self.host_bytes = 0;
         self.extent = None;
         self.stale = false;
+        self.announced.clear();
         let seen = std::mem::take(&mut self.seen);
         seen.into_iter().flat_map(|(axis, values)| values.into_iter().map(move |value| (axis, value))).collect()
     }
@@ -283,6 +287,24 @@ impl Layer {
     /// Whether this layer has something at a value of an axis.
     pub fn has_seen(&self, axis: AxisId, value: ValueId) -> bool {
         self.seen.get(&axis).is_some_and(|values| values.contains(&value))
+    }
+
+    /// Notes a value that the producer means to send.
+    pub fn announce(&mut self, axis: AxisId, value: ValueId) {
+        self.announced.entry(axis).or_default().insert(value);
+    }
+
+    /// Whether something is or will be at a value of an axis, as far as is known.
+    pub fn expects(&self, axis: AxisId, value: ValueId) -> bool {
+        self.has_seen(axis, value) || self.announced.get(&axis).is_some_and(|values| values.contains(&value))
+    }
+
+    /// Whether the sliders stand inside of what this layer covers. With nothing there, that is a hole: not received yet.
+    pub fn covers_sliders(&self, axes: &Axes) -> bool {
+        self.axes.iter().all(|axis| {
+            let has_values = self.seen.get(axis).is_some_and(|values| !values.is_empty());
+            !has_values || axes.get(*axis).current().is_some_and(|current| self.expects(*axis, current))
+        })
     }
 
     /// The channel whose display settings apply where the sliders stand: the layer's value on the channel slider.

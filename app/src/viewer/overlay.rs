@@ -8,24 +8,30 @@ use crate::viewer::axes::AxisId;
 use crate::viewer::layer::Layer;
 
 impl Viewer {
-    /// Text of the selected layer at the sliders' places; empty when the layer has nothing on one of them.
+    /// Text of the selected layer at the sliders' places; when they stand outside of what that layer covers, of the topmost
+    /// visible layer that has something there, so that what is on screen is named.
     ///
     /// Wording as napari's OpenHCS server draws it (openhcs 0.8.6): scalar labels first, then one per slider.
     pub fn overlay(&self) -> String {
-        self.selected_layer().map(|layer| self.overlay_of(layer)).unwrap_or_default()
+        let selected = self.selected_layer().map(|layer| self.overlay_of(layer)).filter(|text| !text.is_empty());
+        selected.unwrap_or_else(|| {
+            let has_something =
+                |layer: &&Layer| layer.coordinate_at(&self.axes).is_some_and(|here| layer.get(&here).is_some());
+            let on_top = self.layers.values().rev().filter(|layer| layer.visible).find(has_something);
+            on_top.map(|layer| self.overlay_of(layer)).unwrap_or_default()
+        })
     }
 
-    /// The same for any layer.
+    /// The same for any layer; empty where it covers nothing.
     pub fn overlay_of(&self, layer: &Layer) -> String {
-        let at_sliders: Option<Vec<String>> = self
+        if layer.is_empty() || !layer.covers_sliders(&self.axes) {
+            return String::new();
+        }
+        let at_sliders: Vec<String> = self
             .slider_axes(layer)
-            .map(|axis| {
-                let current = self.axes.get(axis).current()?;
-                let in_domain = layer.has_seen(axis, current) || self.is_within_seen_range(layer, axis);
-                in_domain.then(|| self.label(axis, self.axes.get(axis).value(current)).unwrap_or_default())
-            })
+            .filter_map(|axis| self.label(axis, self.axes.get(axis).value(self.axes.get(axis).current()?)))
             .collect();
-        at_sliders.map(|labels| overlay_text(&self.scalar_labels(layer), &labels)).unwrap_or_default()
+        overlay_text(&self.scalar_labels(layer), &at_sliders)
     }
 
     /// Labels of the components that have one value in this layer and no slider.
@@ -49,14 +55,5 @@ impl Viewer {
     /// A value's label, e.g. `Ch1: DAPI`.
     pub fn label(&self, axis: AxisId, value: &ComponentValue) -> Option<String> {
         value_label(&self.axes.get(axis).component, value, &self.names)
-    }
-
-    /// Whether the slider stands between values that the layer has: a hole, not a place outside of the layer.
-    fn is_within_seen_range(&self, layer: &Layer, axis: AxisId) -> bool {
-        let slider = self.axes.get(axis);
-        let Some(current) = slider.current().map(|id| slider.index_of(id)) else { return false };
-        let places: Vec<usize> = layer.seen(axis).map(|id| slider.index_of(id)).collect();
-        places.iter().min().is_some_and(|first| *first <= current)
-            && places.iter().max().is_some_and(|last| current <= *last)
     }
 }

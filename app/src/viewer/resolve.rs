@@ -41,10 +41,11 @@ impl Viewer {
         resolved
     }
 
-    /// Titles of visible image layers that have nothing where the sliders stand: not received yet.
+    /// Titles of visible image layers that have nothing yet where the sliders stand, though they cover that place.
     pub fn holes(&self) -> Vec<String> {
         let shown = self.layers.values().filter(|layer| layer.visible && layer.kind == RouteKind::Image);
-        shown.filter(|layer| layer.plane_at(&self.axes).is_none()).map(|layer| layer.title.clone()).collect()
+        let is_hole = |layer: &&Layer| layer.covers_sliders(&self.axes) && layer.plane_at(&self.axes).is_none();
+        shown.filter(is_hole).map(|layer| layer.title.clone()).collect()
     }
 
     /// Shapes and points that the sliders select, bottom to top.
