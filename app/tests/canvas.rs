@@ -61,7 +61,11 @@ impl Bench {
             texture.as_image_copy(),
             wgpu::TexelCopyBufferInfo {
                 buffer: &buffer,
-                layout: wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(row), rows_per_image: Some(height) },
+                layout: wgpu::TexelCopyBufferLayout {
+                    offset: 0,
+                    bytes_per_row: Some(row),
+                    rows_per_image: Some(height),
+                },
             },
             texture.size(),
         );
@@ -71,7 +75,9 @@ impl Bench {
         let bytes = buffer.slice(..).get_mapped_range();
         bytes
             .chunks_exact(row as usize)
-            .flat_map(|row| row[..4 * width as usize].chunks_exact(4).map(|pixel| [pixel[0], pixel[1], pixel[2], pixel[3]]))
+            .flat_map(|row| {
+                row[..4 * width as usize].chunks_exact(4).map(|pixel| [pixel[0], pixel[1], pixel[2], pixel[3]])
+            })
             .collect()
     }
 }
@@ -128,11 +134,17 @@ fn values(element: ElementType) -> Vec<(Vec<u8>, f64)> {
             ElementType::Bool => (vec![u8::from(step % 2 == 0)], f64::from(u8::from(step % 2 == 0))),
             ElementType::U8 => (vec![(step + 8) as u8 * 17], f64::from((step + 8) as u8 * 17)),
             ElementType::I8 => (vec![(step * 15) as i8 as u8], (step * 15) as f64),
-            ElementType::U16 => (((step + 8) as u16 * 4369).to_le_bytes().to_vec(), f64::from((step + 8) as u16 * 4369)),
+            ElementType::U16 => {
+                (((step + 8) as u16 * 4369).to_le_bytes().to_vec(), f64::from((step + 8) as u16 * 4369))
+            }
             ElementType::I16 => ((step as i16 * 4000).to_le_bytes().to_vec(), (step * 4000) as f64),
-            ElementType::U32 => (((step + 8) as u32 * 0x1000_0000).to_le_bytes().to_vec(), ((step + 8) * 0x1000_0000) as f64),
+            ElementType::U32 => {
+                (((step + 8) as u32 * 0x1000_0000).to_le_bytes().to_vec(), ((step + 8) * 0x1000_0000) as f64)
+            }
             ElementType::I32 => ((step as i32 * 0x0800_0000).to_le_bytes().to_vec(), (step * 0x0800_0000) as f64),
-            ElementType::U64 => (((step + 8) as u64 * 1_000_000).to_le_bytes().to_vec(), ((step + 8) * 1_000_000) as f64),
+            ElementType::U64 => {
+                (((step + 8) as u64 * 1_000_000).to_le_bytes().to_vec(), ((step + 8) * 1_000_000) as f64)
+            }
             ElementType::I64 => ((step * 1_000_000_000).to_le_bytes().to_vec(), (step * 1_000_000_000) as f64),
             ElementType::F16 => {
                 let value = f16::from_f64(step as f64 * 1.5);
@@ -173,7 +185,10 @@ fn every_element_type_is_drawn_as_the_cpu_computes_it() {
         let found = bench.show(looking_at([4, 4], vec![draw(plane, limits)]));
         let wanted: Vec<_> = numbers.iter().map(|value| gray(*value, limits)).collect();
         assert_close(&found, &wanted, element.name());
-        assert!(wanted.iter().any(|pixel| pixel[0] > 200) && wanted.iter().any(|pixel| pixel[0] < 50), "a real picture");
+        assert!(
+            wanted.iter().any(|pixel| pixel[0] > 200) && wanted.iter().any(|pixel| pixel[0] < 50),
+            "a real picture"
+        );
     }
 }
 
@@ -186,7 +201,8 @@ fn display_settings_are_applied_in_napari_s_order() {
 
     let viridis = by_name("viridis").unwrap();
     let row = bench.rows.row_of("viridis");
-    let found = bench.show(looking_at([4, 4], vec![PlaneDraw { colormap: row, gamma: 0.5, ..draw(plane.clone(), limits) }]));
+    let found =
+        bench.show(looking_at([4, 4], vec![PlaneDraw { colormap: row, gamma: 0.5, ..draw(plane.clone(), limits) }]));
     let wanted: Vec<[u8; 3]> = ramp
         .iter()
         .map(|value| {
@@ -203,7 +219,8 @@ fn display_settings_are_applied_in_napari_s_order() {
 
     let half = PlaneDraw { opacity: 0.5, ..draw(plane.clone(), [0.0, 240.0]) };
     let found = bench.show(looking_at([4, 4], vec![half]));
-    let wanted: Vec<[u8; 3]> = ramp.iter().map(|value| [(f32::from(*value) / 240.0 * 127.5).round() as u8; 3]).collect();
+    let wanted: Vec<[u8; 3]> =
+        ramp.iter().map(|value| [(f32::from(*value) / 240.0 * 127.5).round() as u8; 3]).collect();
     assert_close(&found, &wanted, "opacity");
 }
 
@@ -229,7 +246,11 @@ fn layers_are_blended_in_display_values() {
 fn colour_and_holes_in_float_data_are_drawn_as_such() {
     let mut bench = Bench::new(1 << 20);
     let rgb = source(1, ElementType::U8, 3, [1, 2], vec![10, 20, 30, 200, 100, 50]);
-    assert_close(&bench.show(looking_at([1, 2], vec![draw(rgb, [0.0, 255.0])])), &[[10, 20, 30], [200, 100, 50]], "RGB");
+    assert_close(
+        &bench.show(looking_at([1, 2], vec![draw(rgb, [0.0, 255.0])])),
+        &[[10, 20, 30], [200, 100, 50]],
+        "RGB",
+    );
     let floats: Vec<u8> = [f32::NAN, 1.0].iter().flat_map(|value| value.to_le_bytes()).collect();
     let plane = source(2, ElementType::F32, 1, [1, 2], floats);
     let scene = Scene { background: [9, 8, 7], ..looking_at([1, 2], vec![draw(plane, [0.0, 1.0])]) };
@@ -264,6 +285,40 @@ fn the_camera_maps_data_to_pixels_exactly() {
 
     scene.camera = CanvasCamera { center_yx: [0.0, 0.0], zoom: 1.0 };
     assert_close(&bench.show(scene), &[[1; 3]; 36], "beside the image");
+}
+
+#[test]
+fn far_zoomed_in_on_a_wide_image_edges_stay_where_they_are() {
+    let mut bench = Bench::new(1 << 20);
+    let plane = source(1, ElementType::U8, 1, [1, 16_000], (0..16_000).map(|x| (x % 2) as u8 * 200).collect());
+    let mut scene = looking_at([1, 64], vec![draw(plane, [0.0, 255.0])]);
+    // The edge between the texels 15,000 and 15,001 lies in the middle; a pixel is finer than f32 resolves there.
+    scene.camera = CanvasCamera { center_yx: [0.0, 15_000.5], zoom: 4000.0 };
+    let wanted = [[[0; 3]; 32], [[200; 3]; 32]].concat();
+    assert_close(&bench.show(scene), &wanted, "the edge is in the middle");
+}
+
+#[test]
+fn a_plane_whose_bytes_do_not_fit_is_magenta_and_the_others_are_drawn() {
+    let mut bench = Bench::new(1 << 20);
+    let mut broken = source(1, ElementType::U16, 1, [4, 2], vec![0; 16]);
+    broken.pixels = PlanePixels::new(vec![0; 9], 0..9);
+    let whole = source(2, ElementType::U8, 1, [4, 2], vec![90; 8]);
+    let beside = PlaneDraw { layer: 2, origin_yx: [0.0, 2.0], ..draw(whole, [0.0, 255.0]) };
+    let scene = looking_at([4, 4], vec![PlaneDraw { gamma: 2.0, ..draw(broken, [0.0, 9.0]) }, beside]);
+    let row = [[255, 0, 255], [255, 0, 255], [90; 3], [90; 3]];
+    assert_close(&bench.show(scene), &[row, row, row, row].concat(), "magenta beside gray");
+}
+
+#[test]
+fn planes_that_their_producer_replaced_leave_the_gpu() {
+    let mut bench = Bench::new(1 << 20);
+    for id in 1..=50 {
+        bench.show(looking_at([8, 8], vec![draw(source(id, ElementType::U8, 1, [8, 8], vec![9; 64]), [0.0, 255.0])]));
+    }
+    let counts = bench.report.snapshot();
+    assert!(counts.resident_planes <= 2 && counts.resident_bytes <= 4 * 64, "{counts:?}");
+    assert_eq!(counts.evictions, 0);
 }
 
 #[test]
@@ -335,9 +390,12 @@ fn the_last_plane_stays_until_the_next_is_resident() {
 #[test]
 fn textures_stay_within_their_budget() {
     let mut bench = Bench::new(10_000);
+    // As the stack does: a plane that nobody holds any more leaves without counting as evicted.
+    let mut held = Vec::new();
     for id in 1..=60_u64 {
         let value = id as u8 * 4;
         let plane = source(id, ElementType::U8, 1, [32, 32], vec![value; 1024]);
+        held.push(plane.clone());
         let found = bench.show(looking_at([32, 32], vec![draw(plane, [0.0, 255.0])]));
         assert_close(&found[..1], &[[value; 3]], "each plane is shown all the same");
         assert!(bench.report.snapshot().resident_bytes <= 10_000, "{:?}", bench.report.snapshot());

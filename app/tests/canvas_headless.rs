@@ -129,7 +129,8 @@ fn every_display_value_reaches_the_picture_unchanged_beside_the_panels() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("canvas.png");
     canvas.write_png(&file).unwrap();
-    let mut reader = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(&file).unwrap())).read_info().unwrap();
+    let mut reader =
+        png::Decoder::new(std::io::BufReader::new(std::fs::File::open(&file).unwrap())).read_info().unwrap();
     let mut read = vec![0; reader.output_buffer_size().unwrap()];
     reader.next_frame(&mut read).unwrap();
     assert_eq!(read, canvas.rgba);

@@ -3,7 +3,7 @@
 struct PlaneUniform {
     // Rectangle that the plane covers on the canvas, cut to the canvas: left, top, right, bottom, in canvas pixels.
     canvas_rect: vec4f,
-    // Texel position (x, y) under the canvas' upper left corner; texel n reaches from n to n + 1.
+    // Where in `first_texel` the canvas' upper left corner lies (x, y); texel n reaches from n to n + 1.
     texel_at_origin: vec2f,
     // Texels per canvas pixel along x and y.
     texels_per_pixel: vec2f,
@@ -14,7 +14,7 @@ struct PlaneUniform {
     opacity: f32,
     slot: u32,
     colormap_row: u32,
-    padding: vec2u,
+    first_texel: vec2i,
 }
 
 @group(0) @binding(0) var<uniform> plane: PlaneUniform;
@@ -34,23 +34,23 @@ fn fetch(position: vec2i) -> u32 {
     return textureLoad(page, clamp(position, vec2i(0), last), plane.slot, 0).r;
 }
 
-// Colour of one texel: red, green, blue and coverage.
+// Colour of one texel: red, green, blue, multiplied by the coverage that follows.
 fn colour_of(texel: u32) -> vec4f {
     if SAMPLES == 1u {
         let normalized = with_gamma(normalized_from_intensity(intensity_from_texel(texel), plane.contrast_limits), plane.gamma);
         // A NaN has no intensity: nothing is drawn.
         let coverage = select(1.0, 0.0, texel_is_nan(texel));
         let entry = u32(clamp(normalized * 255.0 + 0.5, 0.0, 255.0));
-        return vec4f(textureLoad(colormaps, vec2u(entry, plane.colormap_row), 0).rgb, coverage);
+        return vec4f(textureLoad(colormaps, vec2u(entry, plane.colormap_row), 0).rgb * coverage, coverage);
     }
     let raw = unpack4x8unorm(texel);
     let limits = plane.contrast_limits / 255.0;
-    return vec4f(
+    let colour = vec3f(
         with_gamma(normalized_from_intensity(raw.r, limits), plane.gamma),
         with_gamma(normalized_from_intensity(raw.g, limits), plane.gamma),
         with_gamma(normalized_from_intensity(raw.b, limits), plane.gamma),
-        raw.a,
     );
+    return vec4f(colour * raw.a, raw.a);
 }
 
 @fragment
@@ -60,15 +60,14 @@ fn fragment(@builtin(position) position: vec4f) -> @location(0) vec4f {
     if LINEAR {
         // Between the centres of four texels; colours are mixed, so a colormap's own steps stay sharp.
         let corner = at - 0.5;
-        let base = vec2i(floor(corner));
+        let base = plane.first_texel + vec2i(floor(corner));
         let part = corner - floor(corner);
         let upper = mix(colour_of(fetch(base)), colour_of(fetch(base + vec2i(1, 0))), part.x);
         let lower = mix(colour_of(fetch(base + vec2i(0, 1))), colour_of(fetch(base + vec2i(1, 1))), part.x);
         colour = mix(upper, lower, part.y);
     } else {
-        colour = colour_of(fetch(vec2i(floor(at))));
+        colour = colour_of(fetch(plane.first_texel + vec2i(floor(at))));
     }
-    let coverage = colour.a * plane.opacity;
     // Premultiplied: additive layers add it, translucent ones lie over what is below.
-    return vec4f(colour.rgb * coverage, coverage);
+    return colour * plane.opacity;
 }

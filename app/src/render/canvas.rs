@@ -9,7 +9,7 @@ use crate::colormap::ColormapTable;
 use crate::render::report::RenderReport;
 use crate::render::residency::{PageId, Placement, Residency, Slot};
 use crate::render::scene::{Blending, Interpolation, PlaneDraw, PlaneSource, Scene};
-use crate::render::texels::{TexelFormat, decode_of, format_of, stride_of, texels_of};
+use crate::render::texels::{TexelFormat, decode_of, format_of, is_broken, stride_of, texels_of};
 
 /// Display values of the canvas: gamma space, 8 bit, as napari blends.
 pub const CANVAS_FORMAT: wgpu::TextureFormat = wgpu::TextureFormat::Rgba8Unorm;
@@ -146,8 +146,7 @@ impl Canvas {
                 self.make_resident(plane, false, &mut left, report);
             }
         }
-        let waits = missing > 0
-            || (left == 0 && scene.prefetch.iter().any(|plane| !self.residency.contains(plane.id)));
+        let waits = missing > 0 || (left == 0 && scene.prefetch.iter().any(|plane| !self.residency.contains(plane.id)));
 
         let is_current = self.target.as_ref().is_some_and(|target| target.size == size)
             && self.drawn == Some((scene.generation, true))
@@ -294,7 +293,13 @@ impl Canvas {
         let mut planned: Vec<(PlaneDraw, Slot)> = Vec::new();
         for draw in &scene.draws {
             if let Some(slot) = self.residency.use_plane(draw.plane.id) {
-                self.shown.insert(draw.layer, draw.clone());
+                if let Some(last) = self.shown.insert(draw.layer, draw.clone())
+                    && last.plane.id != draw.plane.id
+                    && last.plane.pixels.is_last_reference()
+                {
+                    // Replaced by its producer: nobody can ask for it again.
+                    self.residency.release(last.plane.id);
+                }
                 planned.push((draw.clone(), slot));
             } else if let Some(last) = self.shown.get(&draw.layer)
                 && let Some(slot) = self.residency.use_plane(last.plane.id)
@@ -305,14 +310,18 @@ impl Canvas {
         self.shown.retain(|layer, _| scene.draws.iter().any(|draw| draw.layer == *layer));
 
         let side = self.max_texture_side;
-        let uniforms: Vec<Option<PlaneUniform>> =
-            planned.iter().map(|(draw, slot)| uniform_of(scene, draw, slot.layer, stride_of(&draw.plane, side))).collect();
+        let uniforms: Vec<Option<PlaneUniform>> = planned
+            .iter()
+            .map(|(draw, slot)| uniform_of(scene, draw, slot.layer, stride_of(&draw.plane, side)))
+            .collect();
         for (draw, _) in &planned {
             self.prepare_pipeline(key_of(draw), draw.blending);
         }
         self.write_uniforms(&uniforms);
 
-        let (Some(target), Some(colormaps), Some(buffer)) = (&self.target, &self.colormaps, &self.uniforms) else { return };
+        let (Some(target), Some(colormaps), Some(buffer)) = (&self.target, &self.colormaps, &self.uniforms) else {
+            return;
+        };
         let frame = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some("plane and colormaps"),
             layout: &self.frame_layout,
@@ -329,8 +338,7 @@ impl Canvas {
             ],
         });
         let [red, green, blue] = scene.background.map(|level| f64::from(level) / 255.0);
-        let mut encoder =
-            self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("canvas") });
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("canvas") });
         {
             let mut pass = encoder.begin_render_pass(&wgpu::RenderPassDescriptor {
                 label: Some("canvas"),
@@ -373,7 +381,8 @@ impl Canvas {
         let stride = self.uniform_stride as usize;
         let mut bytes = vec![0_u8; stride * needed];
         for (place, uniform) in uniforms.iter().enumerate().filter_map(|(place, uniform)| Some((place, (*uniform)?))) {
-            bytes[place * stride..place * stride + size_of::<PlaneUniform>()].copy_from_slice(bytemuck::bytes_of(&uniform));
+            bytes[place * stride..place * stride + size_of::<PlaneUniform>()]
+                .copy_from_slice(bytemuck::bytes_of(&uniform));
         }
         self.queue.write_buffer(&held.buffer, 0, &bytes);
     }
@@ -448,11 +457,11 @@ fn blend_of(blending: Blending) -> wgpu::BlendState {
 }
 
 fn key_of(draw: &PlaneDraw) -> PlaneShaderKey {
-    let is_colour = draw.plane.samples > 1;
+    let is_colour = draw.plane.samples > 1 || is_broken(&draw.plane);
     PlaneShaderKey {
         decode: if is_colour { wellscope_shaders::Decode::U32 } else { decode_of(&draw.plane) },
         is_colour,
-        has_gamma: draw.gamma != 1.0,
+        has_gamma: draw.gamma != 1.0 && !is_broken(&draw.plane),
         is_linear: draw.interpolation == Interpolation::Linear,
     }
 }
@@ -465,30 +474,35 @@ fn uniform_of(scene: &Scene, draw: &PlaneDraw, layer: u32, stride: u32) -> Optio
     let origin = [draw.origin_yx[1], draw.origin_yx[0]];
     let pixels = [f64::from(draw.plane.width), f64::from(draw.plane.height)];
     let mut rect = [0.0; 4];
+    let mut first_texel = [0_i32; 2];
     let mut texel_at_origin = [0.0_f32; 2];
     for axis in 0..2 {
-        // Pixel n covers n - 0.5 to n + 0.5 in data space. All of this in f64: far zoomed in, f32 would shift pixels.
+        // Pixel n covers n - 0.5 to n + 0.5 in data space. All of this in f64, and whole texels apart from the rest: far
+        // zoomed in on a large image, f32 would shift pixels.
         let first_edge = origin[axis] - 0.5;
         let data_at_origin = center[axis] - canvas[axis] / 2.0 / zoom;
-        texel_at_origin[axis] = ((data_at_origin - first_edge) / f64::from(stride)) as f32;
+        let texel = (data_at_origin - first_edge) / f64::from(stride);
+        first_texel[axis] = texel.floor() as i32;
+        texel_at_origin[axis] = (texel - texel.floor()) as f32;
         rect[axis] = ((first_edge - data_at_origin) * zoom).clamp(0.0, canvas[axis]);
         rect[axis + 2] = ((first_edge + pixels[axis] - data_at_origin) * zoom).clamp(0.0, canvas[axis]);
     }
     if rect[2] <= rect[0] || rect[3] <= rect[1] {
         return None;
     }
+    let format = format_of(&draw.plane, stride);
     let per_pixel = (1.0 / zoom / f64::from(stride)) as f32;
     Some(PlaneUniform {
         canvas_rect: rect.map(|edge| edge as f32),
         texel_at_origin,
         texels_per_pixel: [per_pixel; 2],
         canvas_size: canvas.map(|side| side as f32),
-        contrast_limits: draw.contrast_limits,
-        plane_size: [draw.plane.width.div_ceil(stride), draw.plane.height.div_ceil(stride)],
+        contrast_limits: if is_broken(&draw.plane) { [0.0, 255.0] } else { draw.contrast_limits },
+        plane_size: [format.width, format.height],
         gamma: draw.gamma,
         opacity: if draw.blending == Blending::Opaque { 1.0 } else { draw.opacity },
         slot: layer,
         colormap_row: draw.colormap,
-        padding: [0; 2],
+        first_texel,
     })
 }

@@ -1,12 +1,16 @@
 //! What the renderer has done, readable from everywhere: for settlement, the state reply, the status bar and tests.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bevy::prelude::Resource;
 
 /// Counts since start. One report is shared by the main and the render world.
 #[derive(Resource, Clone, Default)]
-pub struct RenderReport(Arc<Mutex<RenderCounts>>);
+pub struct RenderReport {
+    counts: Arc<Mutex<RenderCounts>>,
+    is_awaited: Arc<AtomicBool>,
+}
 
 /// See the fields.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -36,7 +40,18 @@ pub struct RenderCounts {
 impl RenderReport {
     /// A copy of the counts.
     pub fn snapshot(&self) -> RenderCounts {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for one more frame once the present scene is drawn completely, for a system that has to see that. Without
+    /// asking there is none: a frame is drawn after the systems of its update have run.
+    pub fn wake_when_drawn(&self) {
+        self.is_awaited.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody asked, and nobody from now on.
+    pub fn take_awaited(&self) -> bool {
+        self.is_awaited.swap(false, Ordering::AcqRel)
     }
 
     /// Generation of the last scene that was drawn completely.
@@ -46,6 +61,6 @@ impl RenderReport {
 
     /// Changes the counts.
     pub fn update(&self, change: impl FnOnce(&mut RenderCounts)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }

@@ -147,6 +147,17 @@ impl Residency {
         Some(Placement { dropped_pages, new_page, slot })
     }
 
+    /// Empties the slot of a plane that nobody can ask for again.
+    pub fn release(&mut self, plane: PlaneId) {
+        let Some(slot) = self.planes.remove(&plane) else { return };
+        let Some(page) = self.pages.get_mut(&slot.page) else { return };
+        let Some(held) = page.layers.get_mut(slot.layer as usize).and_then(Option::take) else { return };
+        if let Some(ages) = self.by_age.get_mut(&page.format) {
+            ages.remove(&(held.used_at, plane));
+        }
+        self.free.entry(page.format).or_default().push(slot);
+    }
+
     /// Bytes of all pages.
     pub fn resident_bytes(&self) -> u64 {
         self.resident_bytes
@@ -231,8 +242,9 @@ mod tests {
     fn pages_start_small_and_double() {
         let mut residency = Residency::new(10_000, 256);
         residency.begin_frame();
-        let layers: Vec<_> =
-            (0..8).filter_map(|plane| placed(&mut residency, plane, SMALL).new_page.map(|(_, layers)| layers)).collect();
+        let layers: Vec<_> = (0..8)
+            .filter_map(|plane| placed(&mut residency, plane, SMALL).new_page.map(|(_, layers)| layers))
+            .collect();
         assert_eq!(layers, [1, 2, 4, 8]);
         assert_eq!(residency.plane_count(), 8);
     }
@@ -264,6 +276,22 @@ mod tests {
         let placement = placed(&mut residency, 9, OTHER);
         assert_eq!(placement.dropped_pages.len(), 2, "200 bytes are needed");
         assert!(residency.resident_bytes() <= 300);
+    }
+
+    #[test]
+    fn a_released_slot_is_used_again_without_an_eviction() {
+        let mut residency = Residency::new(10_000, 256);
+        for plane in 0..100 {
+            residency.begin_frame();
+            placed(&mut residency, plane, SMALL);
+            if plane > 0 {
+                residency.release(PlaneId(plane - 1));
+            }
+        }
+        assert_eq!((residency.plane_count(), residency.evictions()), (1, 0));
+        assert!(residency.resident_bytes() <= 300, "{}", residency.resident_bytes());
+        residency.release(PlaneId(7));
+        assert!(residency.contains(PlaneId(99)), "releasing what is not there changes nothing");
     }
 
     #[test]

@@ -134,6 +134,11 @@ impl PlanePixels {
         Self { bytes: Arc::new(bytes), range }
     }
 
+    /// Whether nobody else holds these bytes.
+    pub fn is_last_reference(&self) -> bool {
+        Arc::strong_count(&self.bytes) == 1
+    }
+
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &(*self.bytes).as_ref()[self.range.clone()]

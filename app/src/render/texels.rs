@@ -26,6 +26,13 @@ impl TexelFormat {
     }
 }
 
+/// Whether a plane's bytes cannot be what it says it is. It is drawn magenta, so that the fault is seen and not guessed.
+pub fn is_broken(plane: &PlaneSource) -> bool {
+    let samples = u64::from(plane.width) * u64::from(plane.height) * u64::from(plane.samples);
+    let is_whole = samples.checked_mul(plane.element.size_bytes() as u64) == Some(plane.pixels.as_bytes().len() as u64);
+    samples == 0 || !is_whole || !matches!(plane.samples, 1 | 3 | 4)
+}
+
 /// Every how many pixels a plane is read so that it fits a texture: 1 unless it is wider or higher than `max_side`.
 pub fn stride_of(plane: &PlaneSource, max_side: u32) -> u32 {
     plane.width.max(plane.height).div_ceil(max_side.max(1)).max(1)
@@ -33,6 +40,9 @@ pub fn stride_of(plane: &PlaneSource, max_side: u32) -> u32 {
 
 /// The format of a plane read every `stride` pixels.
 pub fn format_of(plane: &PlaneSource, stride: u32) -> TexelFormat {
+    if is_broken(plane) {
+        return TexelFormat { width: 1, height: 1, bytes_per_texel: 4 };
+    }
     let bytes_per_texel = match (plane.samples, plane.element.size_bytes()) {
         (1, 1) => 1,
         (1, 2) => 2,
@@ -56,13 +66,18 @@ pub fn decode_of(plane: &PlaneSource) -> Decode {
 
 /// A plane's texels, rows from the top, without copying when its bytes are texels already.
 pub fn texels_of(plane: &PlaneSource, stride: u32) -> Cow<'_, [u8]> {
+    if is_broken(plane) {
+        return Cow::Borrowed(&[255, 0, 255, 255]);
+    }
     let bytes = plane.pixels.as_bytes();
     let is_wide = plane.element.size_bytes() == 8;
     match (plane.samples, stride) {
         (1, 1) if !is_wide => Cow::Borrowed(bytes),
         (1, _) if !is_wide => Cow::Owned(decimated(plane, bytes, stride)),
         (1, _) => Cow::Owned(pixels(plane, stride).flat_map(|pixel| narrowed(plane.element, pixel)).collect()),
-        (samples, _) => Cow::Owned(pixels(plane, stride).flat_map(|pixel| packed(plane.element, samples, pixel)).collect()),
+        (samples, _) => {
+            Cow::Owned(pixels(plane, stride).flat_map(|pixel| packed(plane.element, samples, pixel)).collect())
+        }
     }
 }
 
@@ -96,7 +111,8 @@ fn narrowed(element: ElementType, bytes: &[u8]) -> [u8; 4] {
 /// One colour pixel as 8-bit RGBA: integers by their type's range, floats from 0..1, as napari shows them.
 fn packed(element: ElementType, samples: u8, bytes: &[u8]) -> [u8; 4] {
     let size = element.size_bytes();
-    let sample = |index: usize| bytes.get(index * size..(index + 1) * size).map_or(255, |sample| eight_bit(element, sample));
+    let sample =
+        |index: usize| bytes.get(index * size..(index + 1) * size).map_or(255, |sample| eight_bit(element, sample));
     let alpha = if samples == 4 { sample(3) } else { 255 };
     [sample(0), sample(1), sample(2), alpha]
 }
@@ -107,7 +123,13 @@ fn eight_bit(element: ElementType, bytes: &[u8]) -> u8 {
     let raw = u64::from_le_bytes(low);
     let unit = |value: f64| (value.clamp(0.0, 1.0) * 255.0).round() as u8;
     match element {
-        ElementType::Bool => if raw == 0 { 0 } else { 255 },
+        ElementType::Bool => {
+            if raw == 0 {
+                0
+            } else {
+                255
+            }
+        }
         ElementType::U8 => raw as u8,
         ElementType::I8 => unit(f64::from(raw as u8 as i8) / f64::from(i8::MAX)),
         ElementType::U16 => (raw >> 8) as u8,
@@ -150,10 +172,32 @@ mod tests {
     fn colour_is_packed_into_eight_bits() {
         let rgb = plane(ElementType::U8, 3, 1, 1, vec![1, 2, 3]);
         assert_eq!(texels_of(&rgb, 1).as_ref(), [1, 2, 3, 255]);
-        let wide = plane(ElementType::U16, 4, 1, 1, [0_u16, 0x8000, 0xffff, 0x7fff].iter().flat_map(|v| v.to_le_bytes()).collect());
+        let wide = plane(
+            ElementType::U16,
+            4,
+            1,
+            1,
+            [0_u16, 0x8000, 0xffff, 0x7fff].iter().flat_map(|v| v.to_le_bytes()).collect(),
+        );
         assert_eq!(texels_of(&wide, 1).as_ref(), [0, 0x80, 0xff, 0x7f]);
-        let float = plane(ElementType::F32, 3, 1, 1, [0.0_f32, 0.5, 7.0].iter().flat_map(|v| v.to_le_bytes()).collect());
+        let float =
+            plane(ElementType::F32, 3, 1, 1, [0.0_f32, 0.5, 7.0].iter().flat_map(|v| v.to_le_bytes()).collect());
         assert_eq!(texels_of(&float, 1).as_ref(), [0, 128, 255, 255]);
+    }
+
+    #[test]
+    fn bytes_that_do_not_fit_their_shape_are_magenta() {
+        for broken in [
+            plane(ElementType::U16, 1, 2, 2, vec![0; 7]),
+            plane(ElementType::U8, 1, 2, 2, vec![0; 5]),
+            plane(ElementType::U8, 2, 2, 2, vec![0; 8]),
+            plane(ElementType::U8, 1, 0, 2, vec![]),
+        ] {
+            assert!(is_broken(&broken));
+            assert_eq!(format_of(&broken, 1).layer_bytes(), 4);
+            assert_eq!(texels_of(&broken, 1).as_ref(), [255, 0, 255, 255]);
+        }
+        assert!(!is_broken(&plane(ElementType::U8, 3, 2, 1, vec![0; 6])));
     }
 
     #[test]
