@@ -78,7 +78,7 @@ fn show_limits(
     let mut new_gamma = gamma;
     let changed = named_row(ui, "Gamma", |ui| {
         let slider = Slider::new(&mut new_gamma, 0.2..=5.0).logarithmic(true).max_decimals(2);
-        let changed = wide_slider(ui, slider.clamping(SliderClamping::Edits), 26.0);
+        let changed = wide_slider(ui, slider.clamping(SliderClamping::Edits), 28.0);
         if icon_button(ui, Icon::Reset, gamma != 1.0, "Back to 1, linear").clicked() {
             commands.push(ViewCommand::SetGamma(layer.id, 1.0));
         }
@@ -162,6 +162,7 @@ fn show_drawing(ui: &mut Ui, layer: &Layer, commands: &mut Vec<ViewCommand>) {
 /// Buttons side by side, one of them down. Returns what was clicked.
 fn choice<T: Copy + PartialEq>(ui: &mut Ui, current: T, options: &[(T, &str, &str)]) -> Option<T> {
     ui.spacing_mut().item_spacing.x = 4.0;
+    ui.spacing_mut().button_padding.x = 2.0;
     let width = (ui.available_width() - 4.0 * (options.len() - 1) as f32) / options.len() as f32;
     let mut chosen = None;
     for (value, name, hint) in options {

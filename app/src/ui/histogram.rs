@@ -6,7 +6,7 @@ use bevy_egui::egui::{Color32, CursorIcon, Mesh, Pos2, Rect, Response, Sense, St
 
 use super::colormaps::paint_gradient;
 use super::{icons, theme};
-use crate::statistics::{HISTOGRAM_BINS, PlaneStatistics};
+use crate::statistics::{HISTOGRAM_BINS, PlaneStatistics, ValueRange};
 
 const HEIGHT: f32 = 84.0;
 const STRIP_HEIGHT: f32 = 10.0;
@@ -126,15 +126,25 @@ fn paint_handle(ui: &Ui, whole: Rect, x: f32, is_held: bool) {
 
 fn paint_bars(ui: &Ui, rect: Rect, statistics: &PlaneStatistics, span: [f64; 2]) {
     let Some(plane_span) = statistics.histogram_span() else { return };
-    let columns = (rect.width() as usize).max(1);
+    let columns = column_count(rect.width(), span, !matches!(statistics.range, Some(ValueRange::Float { .. })));
+    let column_width = rect.width() / columns as f32;
     let heights = column_heights(&statistics.histogram, plane_span, span, columns);
     let mut mesh = Mesh::default();
     for (column, height) in heights.iter().enumerate().filter(|(_, height)| **height > 0.0) {
-        let left = rect.left() + column as f32;
+        let left = rect.left() + column as f32 * column_width;
         let top = rect.bottom() - height * (rect.height() - 6.0);
-        mesh.add_colored_rect(Rect::from_min_max(pos2(left, top), pos2(left + 1.0, rect.bottom())), theme::WEAK_TEXT);
+        let bar = Rect::from_min_max(pos2(left, top), pos2(left + column_width, rect.bottom()));
+        mesh.add_colored_rect(bar, theme::WEAK_TEXT);
     }
     ui.painter().with_clip_rect(rect).add(mesh);
+}
+
+/// Columns for a width: no more than there are whole numbers to count, else some would be empty for that reason alone.
+fn column_count(width: f32, span: [f64; 2], is_integer: bool) -> usize {
+    // Two points each, so that neither the 256 bins nor the whole numbers beat against the columns.
+    let most = f64::from((width / 2.0).max(1.0));
+    let numbers = if is_integer { (span[1] - span[0] + 1.0).max(1.0) } else { most };
+    if numbers >= most { most as usize } else { numbers as usize }
 }
 
 /// Height of each column, 0 to 1: the logarithm of the counts, since background outnumbers objects a thousand times.
@@ -227,6 +237,14 @@ mod tests {
         let heights = column_heights(&[1; HISTOGRAM_BINS], [50.0, 50.001], [0.0, 100.0], 10);
         assert_eq!(heights.iter().filter(|height| **height > 0.0).count(), 1);
         assert!(column_heights(&[0; HISTOGRAM_BINS], [0.0, 1.0], [0.0, 1.0], 10).iter().all(|height| *height == 0.0));
+    }
+
+    #[test]
+    fn few_whole_numbers_get_wide_columns() {
+        assert_eq!(column_count(260.0, [0.0, 1.0], true), 2);
+        assert_eq!(column_count(260.0, [0.0, 65535.0], true), 130);
+        assert_eq!(column_count(260.0, [0.0, 1.0], false), 130);
+        assert_eq!(column_count(0.0, [0.0, 1.0], false), 1);
     }
 
     #[test]

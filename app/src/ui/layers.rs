@@ -8,7 +8,7 @@ use super::icons::{self, ICON_SIDE, Icon};
 use super::{UiState, text, theme};
 use crate::viewer::Viewer;
 use crate::viewer::command::ViewCommand;
-use crate::viewer::layer::Layer;
+use crate::viewer::layer::{Entry, Layer};
 
 const ROW_HEIGHT: f32 = 26.0;
 const EYE_WIDTH: f32 = 26.0;
@@ -23,8 +23,8 @@ pub(super) fn show(ui: &mut Ui, viewer: &Viewer, state: &mut UiState, commands: 
         ui.weak("No images yet.");
         return;
     }
-    ui.spacing_mut().item_spacing.y = 1.0;
     ScrollArea::vertical().id_salt("layers").max_height(height).auto_shrink([false, true]).show(ui, |ui| {
+        ui.spacing_mut().item_spacing.y = 1.0;
         let last = viewer.layers.len() - 1;
         for (place, layer) in viewer.layers.values().enumerate().rev() {
             show_row(ui, viewer, layer, [place < last, place > 0], &mut state.swatches, commands);
@@ -125,7 +125,9 @@ fn paint_kind(ui: &Ui, viewer: &Viewer, layer: &Layer, slot: Rect, colour: Color
     match layer.kind {
         RouteKind::Image => {
             let swatch = slot.shrink2(vec2(0.0, 1.0));
-            let is_colour = layer.plane_at(&viewer.axes).is_some_and(|plane| plane.source.samples > 1);
+            // A layer holds either colour images or others: any of its planes tells.
+            let first = layer.entries().next().map(|(_, entry)| entry);
+            let is_colour = matches!(first, Some(Entry::Plane(plane)) if plane.source.samples > 1);
             let name = if is_colour { "hsv" } else { layer.display.colormap_of(layer.channel_at(&viewer.axes)) };
             paint_gradient(ui, swatch, swatches.colours(name), |part| part);
             icons::paint_frame(ui.painter(), swatch);

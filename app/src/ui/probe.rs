@@ -9,7 +9,8 @@ use crate::viewer::Viewer;
 use crate::viewer::layer::Plane;
 
 /// What the status bar says of a data position, e.g. `y 123, x 456: 1023 (1. Gaussian Blur) | 17 (3. Segment labels)`.
-/// Visible image layers, bottom to top; layers that end before the position are left out.
+/// Visible image layers, bottom to top; layers that end before the position, or have no part in this place of the sliders,
+/// are left out.
 pub fn probe_text(viewer: &Viewer, data_yx: [f64; 2]) -> String {
     let [y, x] = data_yx.map(nearest);
     let shown = viewer.layers.values().filter(|layer| layer.visible && layer.kind == RouteKind::Image);
@@ -17,7 +18,8 @@ pub fn probe_text(viewer: &Viewer, data_yx: [f64; 2]) -> String {
         .filter_map(|layer| {
             let value = match layer.plane_at(&viewer.axes) {
                 Some(plane) => pixel_text(&plane.source, pixel_at(plane, data_yx)?)?,
-                None => "not received yet".to_owned(),
+                None if layer.covers_sliders(&viewer.axes) => "not received yet".to_owned(),
+                None => return None,
             };
             Some(format!("{value} ({})", layer.title))
         })

@@ -205,7 +205,9 @@ pub(super) fn show_help(ctx: &egui::Context, canvas: egui::Rect, is_open: &mut b
         .default_pos(canvas.center())
         .constrain_to(ctx.content_rect())
         .show(ctx, |ui| {
-            egui::ScrollArea::vertical().max_height(ctx.content_rect().height() - 120.0).show(ui, |ui| {
+            let height = ctx.content_rect().height() - 120.0;
+            let list = egui::ScrollArea::vertical().max_height(height).min_scrolled_height(height);
+            list.content_margin(egui::Margin { right: 14, ..egui::Margin::ZERO }).show(ui, |ui| {
                 egui::Grid::new("keys").num_columns(2).spacing([24.0, 5.0]).show(ui, |ui| {
                     let keys = SHORTCUTS.iter().map(|shortcut| (shortcut.shown, shortcut.help));
                     for (shown, help) in keys.chain(MOUSE.iter().copied()) {

@@ -21,7 +21,7 @@ use crate::viewer::command::ViewCommand;
 const MOST_ROWS: usize = 6;
 const ROW_HEIGHT: f32 = 24.0;
 const ROW_SPACING: f32 = 2.0;
-const VALUE_WIDTH: f32 = 132.0;
+const VALUE_WIDTH: f32 = 160.0;
 const PLACE_WIDTH: f32 = 72.0;
 /// Values stand at least this far apart to get a mark each, in points; else stretches of the track are filled.
 const MARK_DISTANCE: f32 = 8.0;

@@ -26,6 +26,9 @@ struct Screen {
     problems: Problems,
     status: ViewerStatus,
     texts: Vec<String>,
+    modifiers: Modifiers,
+    /// When egui wants the next frame.
+    next_frame_in: Duration,
 }
 
 impl Screen {
@@ -37,21 +40,27 @@ impl Screen {
             problems: Problems::default(),
             status,
             texts: Vec::new(),
+            modifiers: Modifiers::NONE,
+            next_frame_in: Duration::ZERO,
         }
     }
 
     fn frame(&mut self, viewer: &Viewer, events: Vec<Event>) -> LaidOut {
-        // As bevy_egui does: modifiers come ahead of the event that they belong to.
         let modifiers = events.iter().find_map(|event| match event {
             Event::Key { modifiers, .. } | Event::MouseWheel { modifiers, .. } => Some(*modifiers),
             _ => None,
         });
-        let changed = Event::ModifiersChanged(modifiers.unwrap_or_default());
-        let events = std::iter::once(changed).chain(events).collect();
+        let modifiers = modifiers.unwrap_or_default();
+        // Modifiers come ahead of the event that they belong to, and only when they change: egui wants a frame after each.
+        let changed = (modifiers != self.modifiers).then_some(Event::ModifiersChanged(modifiers));
+        self.modifiers = modifiers;
+        let events = changed.into_iter().chain(events).collect();
         let screen_rect = Some(Rect::from_min_size(Pos2::ZERO, vec2(1280.0, 800.0)));
         self.ctx.begin_pass(RawInput { screen_rect, events, ..RawInput::default() });
         let laid_out = lay_out(&self.ctx, viewer, &self.status, &mut self.problems, &mut self.state);
         let mut output = self.ctx.end_pass();
+        let wishes = output.viewport_output.values().map(|viewport| viewport.repaint_delay);
+        self.next_frame_in = wishes.min().unwrap_or(Duration::MAX);
         output.textures_delta.clear();
         self.texts = output.shapes.iter().flat_map(|clipped| texts_of(&clipped.shape)).collect();
         laid_out
@@ -98,6 +107,9 @@ fn viewer(wells: &[&str], received: &[&str]) -> Viewer {
     let display = LayerDisplay::new("viridis");
     let mut layer = Layer::new(LayerId(7), "route".into(), "1. Gaussian Blur".into(), RouteKind::Image, display);
     layer.axes = vec![axis];
+    for well in wells {
+        layer.announce(axis, viewer.axes.intern(axis, &ComponentValue::Text((*well).to_owned())));
+    }
     for well in received {
         let value = viewer.axes.intern(axis, &ComponentValue::Text((*well).to_owned()));
         viewer.axes.hold(axis, value);
@@ -150,7 +162,7 @@ fn a_quiet_frame_has_no_commands_and_shows_what_matters() {
     let mut screen = Screen::new();
     let laid_out = screen.settle(&viewer);
     assert!(laid_out.commands.is_empty());
-    for text in ["Well A01", "1. Gaussian Blur", "1 / 3", "Min  0", "ipc 5555", "viridis"] {
+    for text in ["Well A01", "1. Gaussian Blur", "1 / 3", "Min", "ipc 5555", "viridis"] {
         assert!(screen.shows(text), "{text} is missing from {:?}", screen.texts);
     }
     assert!(laid_out.canvas.rect.height < 774, "the slider takes its place");
@@ -259,5 +271,5 @@ fn nothing_asks_for_another_frame_when_nothing_happens() {
     let mut screen = Screen::new();
     screen.settle(&viewer);
     screen.settle(&viewer);
-    assert!(!screen.ctx.has_requested_repaint(), "{:?}", screen.ctx.repaint_causes());
+    assert_eq!(screen.next_frame_in, Duration::MAX, "{:?}", screen.ctx.repaint_causes());
 }
