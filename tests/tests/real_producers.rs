@@ -25,7 +25,7 @@ fn plate() -> Value {
             "identity": {"step_name": "Gaussian Blur", "pipeline_position": 0, "step_scope_id": "scope-1"},
             "component_names": {"channel": {"1": "DAPI", "2": null}, "well": {"A01": "A01", "B02": null}},
             "component_value_domain": {"site": [1], "channel": [1, 2], "z_index": [1], "timepoint": [1], "well": ["A01", "B02"]},
-            "items": [item("A01", 1, 1000), item("A01", 2, 2000), item("B02", 1, 3000), item("B02", 2, 4000)],
+            "items": [item("A01", 1, 4000), item("A01", 2, 2000), item("B02", 1, 3000), item("B02", 2, 500)],
         }]
     })
 }
@@ -90,11 +90,12 @@ fn streams_whole(generation: Generation, transport: &'static str) {
     assert_eq!(layer["scalar_labels"], json!(["Site 1", "Z 1", "T 1"]));
     assert_eq!(overlay(&state), "Site 1 | Z 1 | T 1 | Ch1: DAPI | A01");
 
-    // Channel 1 has limits of its own, from its first image; channel 2 too. So discs are bright in both, and a later
-    // well is measured against the first.
+    // Each channel has limits of its own, from its first image, in well A01: white there, a quarter as bright in B02.
     assert_eq!(overlay(&go(&viewer, generation, 1, 0)), "Site 1 | Z 1 | T 1 | Ch1: DAPI | Well B02");
     assert_eq!(overlay(&go(&viewer, generation, 1, 1)), "Site 1 | Z 1 | T 1 | Ch 2 | Well B02");
     let canvas = picture(&viewer, generation, "widget");
+    let middle = canvas.pixel(canvas.width / 2, canvas.height / 2);
+    assert!((62..=66).contains(&middle[0]), "a quarter of white: {middle:?}");
     canvas.assert_golden("real_producers_b02_ch2").unwrap();
     assert_eq!(overlay(&go(&viewer, generation, 0, 0)), "Site 1 | Z 1 | T 1 | Ch1: DAPI | A01");
     let canvas = picture(&viewer, generation, "widget");

@@ -174,7 +174,8 @@ impl Axes {
     }
 
     /// Records a value that a producer only announces. Announcing moves no slider.
-    pub fn announce(&mut self, axis: AxisId, value: &ComponentValue) -> ValueId {
+    pub fn announce(&mut self, component: &str, value: &ComponentValue) -> ValueId {
+        let axis = self.axis_of(component);
         let axis = &mut self.axes[axis.0 as usize];
         let id = axis.intern(value);
         axis.update(id, |known| known.announced = true);
@@ -287,7 +288,7 @@ mod tests {
     fn announced_values_lengthen_the_slider_without_moving_it() {
         let mut axes = Axes::default();
         let well = axes.axis_of("well");
-        axes.announce(well, &text("A01"));
+        axes.announce("well", &text("A01"));
         assert_eq!(axes.get(well).current(), None);
         see(&mut axes, well, &text("B02"));
         assert_eq!(axes.sliders().count(), 1);

@@ -136,9 +136,11 @@ impl Viewer {
                 continue;
             }
             for value in values {
-                let id = self.axes.announce(axis, &value.clone().normalized_for(component));
-                for layer in routes.iter().filter_map(|route| self.layers.get_mut(route)) {
-                    layer.announce(axis, id);
+                let id = self.axes.announce(component, &value.clone().normalized_for(component));
+                for route in routes {
+                    if let Some(layer) = self.layers.get_mut(route) {
+                        layer.announce(axis, id);
+                    }
                 }
             }
         }
