@@ -87,6 +87,27 @@ pub struct LaidOut {
     pub actions: Vec<Action>,
 }
 
+/// Everything that panels and keys may ask for.
+#[derive(bevy::ecs::system::SystemParam)]
+struct Wishes<'w> {
+    commands: MessageWriter<'w, ViewCommand>,
+    screenshots: MessageWriter<'w, ScreenshotWanted>,
+    full_screen: MessageWriter<'w, FullScreenToggled>,
+}
+
+impl Wishes<'_> {
+    fn send(&mut self, laid_out: LaidOut) {
+        self.commands.write_batch(laid_out.commands);
+        for action in laid_out.actions {
+            match action {
+                Action::Screenshot => drop(self.screenshots.write(ScreenshotWanted)),
+                Action::FullScreen => drop(self.full_screen.write(FullScreenToggled)),
+                _ => {}
+            }
+        }
+    }
+}
+
 fn show_panels(
     mut contexts: EguiContexts,
     viewer: Res<Viewer>,
@@ -94,9 +115,7 @@ fn show_panels(
     mut problems: ResMut<Problems>,
     mut state: ResMut<UiState>,
     mut area: ResMut<CanvasArea>,
-    mut commands: MessageWriter<ViewCommand>,
-    mut screenshots: MessageWriter<ScreenshotWanted>,
-    mut full_screen: MessageWriter<FullScreenToggled>,
+    mut wishes: Wishes,
     wake: Res<Wake>,
 ) {
     let Ok(ctx) = contexts.ctx_mut() else { return };
@@ -104,14 +123,7 @@ fn show_panels(
     let laid_out = lay_out(&ctx, &viewer, &status, &mut problems, &mut state);
     area.set_if_neq(laid_out.canvas);
     state.shown_problems = problems.revision();
-    commands.write_batch(laid_out.commands);
-    for action in laid_out.actions {
-        match action {
-            Action::Screenshot => drop(screenshots.write(ScreenshotWanted)),
-            Action::FullScreen => drop(full_screen.write(FullScreenToggled)),
-            _ => {}
-        }
-    }
+    wishes.send(laid_out);
     // bevy_egui 0.42 wakes the loop for repaints that are due at once, not for those with a delay: tooltips.
     if ctx.input(|input| input.pointer.is_moving()) && ctx.is_pointer_over_egui() {
         wake.wake_after(Duration::from_secs_f32(theme::TOOLTIP_DELAY_SECONDS + 0.03));

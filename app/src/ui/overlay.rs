@@ -70,7 +70,9 @@ fn overlay_lines(viewer: &Viewer) -> Vec<(String, f32, Color32)> {
 fn paint_readable(painter: &Painter, at: Pos2, text: &str, size: f32, colour: Color32, width: f32) -> f32 {
     let galley = painter.layout(text.to_owned(), FontId::new(size, FontFamily::Proportional), colour, width);
     let height = galley.size().y;
-    // A soft dark rim: bright images would swallow white text.
+    // A soft dark plate and rim: bright and noisy images would swallow white text.
+    let plate = Rect::from_min_size(at, galley.size()).expand2(vec2(5.0, 1.5));
+    painter.rect_filled(plate, 3.0, Color32::from_black_alpha(96));
     for (x, y) in [(-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0), (1.0, 1.0), (1.5, 1.5)] {
         painter.galley_with_override_text_color(at + vec2(x, y), galley.clone(), Color32::from_black_alpha(110));
     }

@@ -208,7 +208,7 @@ pub(super) fn show_help(ctx: &egui::Context, canvas: egui::Rect, is_open: &mut b
             let height = ctx.content_rect().height() - 120.0;
             let list = egui::ScrollArea::vertical().max_height(height).min_scrolled_height(height);
             list.content_margin(egui::Margin { right: 14, ..egui::Margin::ZERO }).show(ui, |ui| {
-                egui::Grid::new("keys").num_columns(2).spacing([24.0, 5.0]).show(ui, |ui| {
+                egui::Grid::new("keys").num_columns(2).spacing([24.0, 3.0]).min_row_height(18.0).show(ui, |ui| {
                     let keys = SHORTCUTS.iter().map(|shortcut| (shortcut.shown, shortcut.help));
                     for (shown, help) in keys.chain(MOUSE.iter().copied()) {
                         ui.label(RichText::new(shown).color(theme::ACCENT));

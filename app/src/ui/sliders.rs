@@ -52,7 +52,8 @@ pub(super) fn panel_height(sliders: usize) -> f32 {
 pub(super) fn show(ui: &mut Ui, viewer: &Viewer, state: &mut UiState, commands: &mut Vec<ViewCommand>) {
     let focused = viewer.focused_slider();
     ui.spacing_mut().item_spacing.y = ROW_SPACING;
-    ScrollArea::vertical().max_height(panel_height(MOST_ROWS)).auto_shrink([false, true]).show(ui, |ui| {
+    let list = ScrollArea::vertical().max_height(panel_height(MOST_ROWS)).auto_shrink([false, true]);
+    list.vscroll(viewer.axes.sliders().count() > MOST_ROWS).show(ui, |ui| {
         for (id, axis) in viewer.axes.sliders() {
             ui.push_id(id.0, |ui| show_slider(ui, viewer, (id, axis), focused == Some(id), state, commands));
         }
@@ -207,7 +208,7 @@ fn show_value(
         return;
     };
     let colour = if jump.is_unknown { theme::ERROR } else { egui::Color32::WHITE };
-    let edit = TextEdit::singleline(&mut jump.text).hint_text(text).text_color(colour).margin(vec2(6.0, 3.0));
+    let edit = TextEdit::singleline(&mut jump.text).hint_text(text).text_color(colour).margin(vec2(6.0, 2.0));
     let response = ui.add_sized(size, edit);
     if jump.is_fresh {
         jump.is_fresh = false;
