@@ -47,7 +47,6 @@ fn view(options: Options) -> anyhow::Result<()> {
         headless: options.headless,
         window_size: options.window_size,
         title: options.title.clone(),
-        ..HostOptions::default()
     };
     // A window that cannot open is found out before the port is taken: the launcher then sees one clear failure.
     host::check_display(&host_options)?;
@@ -89,12 +88,12 @@ fn view(options: Options) -> anyhow::Result<()> {
             ..ViewerStatus::default()
         };
         app.insert_resource(Viewer::new(&options.title, options.replace_layers))
-        .insert_resource(Inbox(inbox))
-        .insert_resource(StatisticsWorkers::start(&wake).context("the system refused a thread")?)
-        .insert_resource(Clients { counters, port: options.port })
-        .insert_resource(status)
-        .insert_resource(exit)
-        .add_plugins(ViewerPlugin);
+            .insert_resource(Inbox(inbox))
+            .insert_resource(StatisticsWorkers::start(&wake).context("the system refused a thread")?)
+            .insert_resource(Clients { counters, port: options.port })
+            .insert_resource(status)
+            .insert_resource(exit)
+            .add_plugins(ViewerPlugin);
         if let Some(file) = options.screenshot.clone() {
             app.insert_resource(FollowFile::new(file));
         }

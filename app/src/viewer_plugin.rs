@@ -27,6 +27,14 @@ impl Plugin for ViewerPlugin {
                 PostUpdate,
                 (ViewerSystems::Resolve, ViewerSystems::Answer).chain().after(EguiPostUpdateSet::EndPass),
             )
-            .add_plugins((IntakePlugin, StatusPlugin, ShowPlugin, ControlPlugin, FollowPlugin, PicturesPlugin, UiPlugin));
+            .add_plugins((
+                IntakePlugin,
+                StatusPlugin,
+                ShowPlugin,
+                ControlPlugin,
+                FollowPlugin,
+                PicturesPlugin,
+                UiPlugin,
+            ));
     }
 }

@@ -1,4 +1,5 @@
 //! Pictures of the canvas on whatever draws here (in CI a software rasteriser), against a reference computed on the CPU.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test that unwraps says where it failed")]
 
 use half::f16;
 use wellscope::colormap::{ColormapRows, by_name};

@@ -1,4 +1,5 @@
 //! The whole path without a window: scene, canvas, panels, picture; and a loop that sleeps while nothing happens.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test that unwraps says where it failed")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

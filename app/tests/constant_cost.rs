@@ -1,4 +1,5 @@
 //! A plane costs what a plane costs, however many were received before: counted in allocations of the whole intake path.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test that unwraps says where it failed")]
 
 mod common;
 

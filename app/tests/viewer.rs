@@ -1,4 +1,5 @@
 //! What users rely on: nothing received is hidden, nothing set is lost, what is shown is what was sent.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test that unwraps says where it failed")]
 
 mod common;
 
@@ -182,7 +183,8 @@ fn layer_mode_makes_a_layer_per_value() {
 #[test]
 fn images_of_different_sizes_share_a_layer() {
     let mut viewer = Viewer::default();
-    let sized = |well, value, shape| Sent { address: at(well, 1), step: "Blur", payload: SentPayload::Flat(value, shape) };
+    let sized =
+        |well, value, shape| Sent { address: at(well, 1), step: "Blur", payload: SentPayload::Flat(value, shape) };
     take(&mut viewer, batch(vec![sized("A01", 1, [4, 6]), sized("B02", 2, [10, 3])]));
     let extent = viewer.extent().unwrap();
     assert_eq!((extent.max_yx, extent.min_yx), ([9.5, 5.5], [-0.5, -0.5]), "the largest of each side");

@@ -24,8 +24,9 @@ impl Generation {
             Self::G3 => "WELLSCOPE_TEST_PYTHON_G3",
             Self::G4 => "WELLSCOPE_TEST_PYTHON_G4",
         };
-        let python = std::env::var_os(variable)
-            .with_context(|| format!("{variable} is not set; run ./scripts/test, which makes the Python environments"))?;
+        let python = std::env::var_os(variable).with_context(|| {
+            format!("{variable} is not set; run ./scripts/test, which makes the Python environments")
+        })?;
         Ok(PathBuf::from(python))
     }
 }
@@ -107,7 +108,11 @@ impl ViewerProcess {
         let text = String::from_utf8_lossy(&output.stdout);
         if !output.status.success() {
             let errors = String::from_utf8_lossy(&output.stderr);
-            bail!("{script} {arguments:?} ended with {}:\n{text}\n{errors}\n--- viewer ---\n{}", output.status, self.log());
+            bail!(
+                "{script} {arguments:?} ended with {}:\n{text}\n{errors}\n--- viewer ---\n{}",
+                output.status,
+                self.log()
+            );
         }
         text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("not JSON: {line}"))).collect()
     }

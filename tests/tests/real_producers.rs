@@ -1,5 +1,6 @@
 //! The released producers stream to a viewer in a process of its own: replies, acks, shared memory, state, overlay and
 //! pictures, over both transports. Nothing here is a fake of ours.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test that unwraps says where it failed")]
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -42,9 +43,8 @@ fn overlay(state: &Value) -> &str {
 
 fn go(viewer: &ViewerProcess, generation: Generation, well: u32, channel: u32) -> Value {
     let (well, channel) = (format!("well={well}"), format!("channel={channel}"));
-    let reply = viewer
-        .control(generation, &["navigate", "--route", ROUTE, "--axis", &well, "--axis", &channel])
-        .unwrap();
+    let reply =
+        viewer.control(generation, &["navigate", "--route", ROUTE, "--axis", &well, "--axis", &channel]).unwrap();
     assert_eq!(reply["status"], "success", "{reply}");
     assert_eq!(reply["type"], "navigation_ack");
     reply
@@ -52,9 +52,8 @@ fn go(viewer: &ViewerProcess, generation: Generation, well: u32, channel: u32) -
 
 fn picture(viewer: &ViewerProcess, generation: Generation, scope: &str) -> Picture {
     let folder = viewer.home.path().join("pictures");
-    let reply = viewer
-        .control(generation, &["screenshot", "--into", folder.to_str().unwrap(), "--scope", scope])
-        .unwrap();
+    let reply =
+        viewer.control(generation, &["screenshot", "--into", folder.to_str().unwrap(), "--scope", scope]).unwrap();
     assert_eq!(reply["status"], "success", "{reply}");
     let picture = Picture::read(Path::new(reply["resource"]["path"].as_str().unwrap())).unwrap();
     assert_eq!(json!([picture.width, picture.height]), json!([reply["width"], reply["height"]]));

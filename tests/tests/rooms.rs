@@ -1,4 +1,5 @@
 //! Rooms depend on each other one way: app -> receiver -> protocol, app -> shaders, client -> protocol.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test that unwraps says where it failed")]
 
 use std::path::Path;
 

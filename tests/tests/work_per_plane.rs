@@ -1,4 +1,5 @@
 //! 1,000 planes cost per plane what 10 cost, in copies, buffers and uploads of the running program.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test that unwraps says where it failed")]
 
 use ndarray::Array2;
 use wellscope_client::{BatchRequest, ImageItem};

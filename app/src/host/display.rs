@@ -101,6 +101,7 @@ fn connect_abstract(_path: &str) -> std::io::Result<()> {
 }
 
 #[cfg(all(test, unix, not(target_os = "macos")))]
+#[allow(clippy::unwrap_used, reason = "clippy does not see that this is a test")]
 mod tests {
     use super::*;
 

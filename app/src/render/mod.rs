@@ -96,7 +96,9 @@ fn extract_scene(
 fn update_canvas(drawn: Res<DrawnScene>, mut canvas: ResMut<GpuCanvas>, report: Res<RenderReport>) {
     let is_work_left = canvas.0.update(&drawn.scene, &drawn.colormaps, &report);
     let is_awaited = report.drawn_generation() >= drawn.scene.generation && report.take_awaited();
-    if (is_work_left || is_awaited) && let Some(wake) = &drawn.wake {
+    if (is_work_left || is_awaited)
+        && let Some(wake) = &drawn.wake
+    {
         wake.wake();
     }
 }

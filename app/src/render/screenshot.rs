@@ -72,14 +72,16 @@ impl Screenshots<'_, '_> {
         };
         let cut = (scope == ScreenshotScope::Canvas).then_some(self.scene.canvas);
         let promise = pending.clone();
-        self.commands.spawn(target).observe(move |captured: On<ScreenshotCaptured>| match picture_of(&captured.image) {
-            Ok(picture) => promise.put(match cut {
-                Some(rect) => picture.cut(rect),
-                None => picture,
-            }),
-            Err(error) => {
-                tracing::error!("the window's picture cannot be read: {error}");
-                promise.put(Picture { width: 0, height: 0, rgba: Vec::new() });
+        self.commands.spawn(target).observe(move |captured: On<ScreenshotCaptured>| {
+            match picture_of(&captured.image) {
+                Ok(picture) => promise.put(match cut {
+                    Some(rect) => picture.cut(rect),
+                    None => picture,
+                }),
+                Err(error) => {
+                    tracing::error!("the window's picture cannot be read: {error}");
+                    promise.put(Picture { width: 0, height: 0, rgba: Vec::new() });
+                }
             }
         });
         pending

@@ -27,6 +27,9 @@ use crate::viewer::Viewer;
 /// A picture is taken of whatever is drawn after this time, when images arrive faster than they can be drawn.
 const LONGEST_WAIT_FOR_A_QUIET_VIEW: Duration = Duration::from_secs(2);
 
+/// A window that never shows a frame (minimised on some systems) gives no picture; the client is told after this time.
+const LONGEST_WAIT_FOR_A_PICTURE: Duration = Duration::from_secs(20);
+
 /// Answers control calls.
 pub struct ControlPlugin;
 
@@ -209,6 +212,10 @@ fn take_screenshots(
                 left.push(shot);
             }
             Some(pending) => match pending.try_take() {
+                None if shot.asked_at.elapsed() > LONGEST_WAIT_FOR_A_PICTURE => {
+                    let sentence = "no frame came to take a picture of; is the window minimised?";
+                    shot.replier.reply(ControlReply::error("screenshot_ack", sentence));
+                }
                 None => left.push(shot),
                 Some(picture) => {
                     let title = drawn.viewer.title.clone();

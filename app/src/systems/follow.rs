@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bevy::prelude::*;
 
 use crate::host::wake::Wake;
+use crate::render::RenderReport;
 use crate::render::scene::Scene;
 use crate::render::screenshot::{PendingScreenshot, ScreenshotScope, Screenshots};
 use crate::systems::ViewerSystems;
@@ -45,6 +46,7 @@ fn follow(
     mut file: ResMut<FollowFile>,
     scene: Res<Scene>,
     drawn: Drawn,
+    report: Res<RenderReport>,
     mut screenshots: Screenshots,
     mut problems: ResMut<Problems>,
     wake: Res<Wake>,
@@ -71,7 +73,12 @@ fn follow(
             }
         }
     }
-    if !drawn.is_complete() || file.written_generation == Some(scene.generation) {
+    if !drawn.is_complete() {
+        // A frame is drawn after its systems have run; the frame after the last one sees that it is complete.
+        report.wake_when_drawn();
+        return;
+    }
+    if file.written_generation == Some(scene.generation) {
         return;
     }
     if file.last.is_some_and(|last| last.elapsed() < SHORTEST_INTERVAL) {

@@ -24,8 +24,10 @@ pub struct IntakePlugin;
 
 impl Plugin for IntakePlugin {
     fn build(&self, app: &mut App) {
-        app.init_resource::<PendingCalls>()
-            .add_systems(Update, (take_statistics, take_deliveries, feed_statistics).chain().in_set(ViewerSystems::Ingest));
+        app.init_resource::<PendingCalls>().add_systems(
+            Update,
+            (take_statistics, take_deliveries, feed_statistics).chain().in_set(ViewerSystems::Ingest),
+        );
     }
 }
 

@@ -138,7 +138,9 @@ impl Viewer {
                     [0, 1].map(|axis| (extent.max_yx[axis] - extent.min_yx[axis]).round() as u64)
                 });
                 shape.extend(extent);
-                shape.extend(planes().next().map(|plane| u64::from(plane.source.samples)).filter(|samples| *samples > 1));
+                shape.extend(
+                    planes().next().map(|plane| u64::from(plane.source.samples)).filter(|samples| *samples > 1),
+                );
                 shape
             }
             RouteKind::Shapes => vec![feature_rows(layer)],
@@ -153,7 +155,10 @@ impl Viewer {
         }
         let display = layer.display.channel(layer.channel_at(&self.axes));
         let limits = display.and_then(|display| display.contrast_limits).unwrap_or([0.0, 255.0]);
-        Some(NativeIntensity { contrast_limits: limits, gamma: display.map_or(1.0, |display| f64::from(display.gamma)) })
+        Some(NativeIntensity {
+            contrast_limits: limits,
+            gamma: display.map_or(1.0, |display| f64::from(display.gamma)),
+        })
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Instant;
 use wellscope::statistics::plane_statistics;
 use wellscope::viewer::Viewer;
 use wellscope_protocol::batch::{
-    Address, ComponentDomain, ComponentNames, DisplayConfig, ImageLayout, ImagePayload, Item, Payload,
-    PixelSource, PlaneAxis, ProducerIdentity, Shape, ShapeGeometry, VariableSize,
+    Address, ComponentDomain, ComponentNames, DisplayConfig, ImageLayout, ImagePayload, Item, Payload, PixelSource,
+    PlaneAxis, ProducerIdentity, Shape, ShapeGeometry, VariableSize,
 };
 use wellscope_protocol::component::{ComponentMode, ComponentValue};
 use wellscope_protocol::dtype::{DType, ElementType};
@@ -104,7 +104,12 @@ fn image(values: Vec<u16>, planes: Option<usize>, [height, width]: [u64; 2]) -> 
 }
 
 /// A batch with names and declared values.
-pub fn batch_with(config: DisplayConfig, names: ComponentNames, domain: ComponentDomain, sent: Vec<Sent>) -> ReceivedBatch {
+pub fn batch_with(
+    config: DisplayConfig,
+    names: ComponentNames,
+    domain: ComponentDomain,
+    sent: Vec<Sent>,
+) -> ReceivedBatch {
     let items = sent.into_iter().map(|sent| received(sent, &config)).collect();
     ReceivedBatch {
         sequence: 1,
@@ -198,4 +203,3 @@ pub fn drawn(viewer: &Viewer) -> Vec<u16> {
     let first = |bytes: &[u8]| u16::from_le_bytes([bytes[0], bytes[1]]);
     resolved.draws.iter().map(|draw| first(draw.plane.pixels.as_bytes())).collect()
 }
-
