@@ -72,7 +72,7 @@ fn paint_readable(painter: &Painter, at: Pos2, text: &str, size: f32, colour: Co
     let height = galley.size().y;
     // A soft dark plate and rim: bright and noisy images would swallow white text.
     let plate = Rect::from_min_size(at, galley.size()).expand2(vec2(5.0, 1.5));
-    painter.rect_filled(plate, 3.0, Color32::from_black_alpha(96));
+    painter.rect_filled(plate, 3.0, Color32::from_black_alpha(160));
     for (x, y) in [(-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0), (1.0, 1.0), (1.5, 1.5)] {
         painter.galley_with_override_text_color(at + vec2(x, y), galley.clone(), Color32::from_black_alpha(110));
     }
