@@ -61,13 +61,30 @@ COMPONENT_NAMES: dict[str, dict[str, str | None]] = {
     "timepoint": {str(t): f"crop moved {(t - 1) * SHIFT_PX} px" for t in TIMEPOINTS},
     "well": dict.fromkeys((*NUCLEI_WELLS, Z_STACK_WELL, HISTOLOGY_WELL)),
 }
-#: Every value of the plate, declared with each batch as OpenHCS does; far from every combination exists.
-PLATE_DOMAIN = {
+#: The values that a step means to send, declared with each of its batches as OpenHCS does. What is declared and missing is
+#: shown as not received yet: site 2 of well B02.
+Domain = Mapping[str, Sequence[Any]]
+NUCLEI_DOMAIN: Domain = {
     "site": SITES,
-    "channel": (NUCLEI_CHANNEL, EDGES_CHANNEL, Z_STACK_CHANNEL, HISTOLOGY_CHANNEL),
-    "z_index": tuple(range(1, Z_PLANES + 1)),
+    "channel": (NUCLEI_CHANNEL, EDGES_CHANNEL),
+    "z_index": (1,),
     "timepoint": TIMEPOINTS,
-    "well": (*NUCLEI_WELLS, Z_STACK_WELL, HISTOLOGY_WELL),
+    "well": NUCLEI_WELLS,
+}
+LABELS_DOMAIN: Domain = {**NUCLEI_DOMAIN, "channel": (NUCLEI_CHANNEL,)}
+Z_STACK_DOMAIN: Domain = {
+    "site": (1,),
+    "channel": (Z_STACK_CHANNEL,),
+    "z_index": tuple(range(1, Z_PLANES + 1)),
+    "timepoint": (1,),
+    "well": (Z_STACK_WELL,),
+}
+HISTOLOGY_DOMAIN: Domain = {
+    "site": (1,),
+    "channel": (HISTOLOGY_CHANNEL,),
+    "z_index": (1,),
+    "timepoint": (1,),
+    "well": (HISTOLOGY_WELL,),
 }
 
 
@@ -134,6 +151,7 @@ class Demo:
         self,
         items: Sequence[Item],
         identity: StreamProducerIdentity,
+        domain: Domain,
         colormap: str,
         item_fields: Mapping[str, Any] | None = None,
     ) -> None:
@@ -142,7 +160,7 @@ class Demo:
             identity=identity,
             display=DisplayConfig(colormap=colormap),
             component_names=COMPONENT_NAMES,
-            component_value_domain=PLATE_DOMAIN,
+            component_value_domain=domain,
             item_fields=item_fields,
             plate_path=PLATE,
         )
@@ -163,7 +181,8 @@ class Demo:
                 for site, timepoint in planes_of(well)
                 for channel, field in fields.items()
             ]
-            self._send(items, pipeline_step(name, position), colormap)
+            domain = NUCLEI_DOMAIN if EDGES_CHANNEL in fields else LABELS_DOMAIN
+            self._send(items, pipeline_step(name, position), domain, colormap)
             self.images += len(items)
             print(f" {well}", end="", flush=True)
         print()
@@ -188,27 +207,27 @@ class Demo:
                 )
                 for site, timepoint in planes_of(well)
             ]
-            self._send(items, identity, "gray")
+            self._send(items, identity, LABELS_DOMAIN, "gray")
             self.roi_lists += len(items)
             print(f" {well}", end="", flush=True)
         print()
 
     def _z_stack_step(self) -> None:
         """One item whose leading axis is z, as OpenHCS 0.8.6 sends a payload of several planes."""
-        z_values = list(PLATE_DOMAIN["z_index"])
+        z_values = list(Z_STACK_DOMAIN["z_index"])
         if len(self._z_stack) != len(z_values):
             raise SystemExit(f"the z-stack must have {len(z_values)} planes, found {self._z_stack.shape}")
         components = {"site": 1, "channel": Z_STACK_CHANNEL, "timepoint": 1, "well": Z_STACK_WELL}
         item = Item(payload=self._z_stack, path=f"{PLATE}/Z-stack/{Z_STACK_WELL}.tif", metadata=components)
         fields = {"plane_axis": "runtime_slice", "plane_component_values": {"z_index": z_values}}
-        self._send([item], pipeline_step("Z-stack", 3), "gray", fields)
+        self._send([item], pipeline_step("Z-stack", 3), Z_STACK_DOMAIN, "gray", fields)
         self.images += 1
         print(f"step 4, Z-stack (one image of {len(z_values)} planes, {self._z_stack.dtype}): {Z_STACK_WELL}")
 
     def _histology_step(self) -> None:
         components = address(HISTOLOGY_WELL, 1, HISTOLOGY_CHANNEL, 1)
         item = Item(payload=self._histology, path=f"{PLATE}/Histology/{HISTOLOGY_WELL}.tif", metadata=components)
-        self._send([item], pipeline_step("Histology", 4), "gray", {"source_channel_axis": 2})
+        self._send([item], pipeline_step("Histology", 4), HISTOLOGY_DOMAIN, "gray", {"source_channel_axis": 2})
         self.images += 1
         height, width, _ = self._histology.shape
         print(f"step 5, Histology (RGB, {height} x {width}, {self._histology.dtype}): {HISTOLOGY_WELL}")
