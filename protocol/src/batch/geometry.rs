@@ -11,7 +11,9 @@ impl ShapeGeometry {
     /// Points, `[y, x]` in pixels, whose bounding box is the shape's.
     pub fn bounding_points(&self) -> Vec<[f64; 2]> {
         match self {
-            Self::Polygon(points) | Self::Path(points) | Self::Rectangle(points) | Self::Points(points) => points.clone(),
+            Self::Polygon(points) | Self::Path(points) | Self::Rectangle(points) | Self::Points(points) => {
+                points.clone()
+            }
             Self::Ellipse { center: [y, x], radii: [ry, rx] } => vec![[y - ry, x - rx], [y + ry, x + rx]],
         }
     }
@@ -58,7 +60,9 @@ mod tests {
         assert_eq!(ellipse.bounding_points(), [[2.0, 2.0], [6.0, 8.0]]);
         let (outline, closes) = ellipse.outline().unwrap();
         assert!(closes);
-        assert!(outline.iter().all(|[y, x]| (((y - 4.0) / 2.0).powi(2) + ((x - 5.0) / 3.0).powi(2) - 1.0).abs() < 1e-9));
+        assert!(
+            outline.iter().all(|[y, x]| (((y - 4.0) / 2.0).powi(2) + ((x - 5.0) / 3.0).powi(2) - 1.0).abs() < 1e-9)
+        );
     }
 
     #[test]
