@@ -1,10 +1,12 @@
 //! Start-up: endpoints first, so that a pipeline never waits for the window; then the GPU, the window and the loop.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::Context;
+use bevy::app::AppExit;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -13,11 +15,12 @@ use wellscope_receiver::{Receiver, ReceiverConfig, StartError, ViewerIdentity};
 
 use crate::host::wake::Wake;
 use crate::host::{self, HostError, HostOptions};
-use crate::options::{Options, exit_code};
+use crate::options::{Options, TransportOption, exit_code};
 use crate::signals::{self, ExitRequested};
 use crate::systems::control::Clients;
 use crate::systems::follow::FollowFile;
 use crate::systems::intake::{Inbox, StatisticsWorkers};
+use crate::ui::problems::{Problems, Severity};
 use crate::ui::status::ViewerStatus;
 use crate::viewer::Viewer;
 use crate::viewer_plugin::ViewerPlugin;
@@ -43,11 +46,8 @@ pub fn run(options: Options) -> ExitCode {
 }
 
 fn view(options: Options) -> anyhow::Result<()> {
-    let host_options = HostOptions {
-        headless: options.headless,
-        window_size: options.window_size,
-        title: options.title.clone(),
-    };
+    let host_options =
+        HostOptions { headless: options.headless, window_size: options.window_size, title: options.title.clone() };
     // A window that cannot open is found out before the port is taken: the launcher then sees one clear failure.
     host::check_display(&host_options)?;
 
@@ -62,23 +62,21 @@ fn view(options: Options) -> anyhow::Result<()> {
         }
     };
     let (receiver, inbox) = Receiver::start(receiver_config(&options)?, Arc::new(wake_loop.clone()))?;
-    let endpoint = format!(
-        "{} {}",
-        if options.transport == crate::options::TransportOption::Ipc { "ipc" } else { "tcp" },
-        options.port
-    );
+    let transport = if options.transport == TransportOption::Ipc { "ipc" } else { "tcp" };
+    let endpoint = format!("{transport} {}", options.port);
+    let is_open = receiver.endpoints().serves_other_hosts;
     tracing::info!(data = %receiver.endpoints().data_url, control = %receiver.endpoints().control_url, "listening");
     let counters = receiver.counters();
 
     let exit = ExitRequested::default();
-    let receiver = Arc::new(Mutex::new(Some(receiver)));
+    let serving = Serving(Arc::new(Mutex::new(Some(receiver))));
     signals::handle(exit.clone(), wake_loop, {
-        let receiver = Arc::clone(&receiver);
-        move || shut_down(&receiver)
+        let serving = Serving(Arc::clone(&serving.0));
+        move || serving.shut_down()
     })
     .context("the system refused signal handlers")?;
 
-    let result = host::build_app(host_options).map_err(anyhow::Error::from).and_then(|mut app| {
+    let outcome = host::build_app(host_options).map_err(anyhow::Error::from).and_then(|mut app| {
         let wake = app.world().resource::<Wake>().clone();
         let status = ViewerStatus {
             endpoint,
@@ -94,25 +92,37 @@ fn view(options: Options) -> anyhow::Result<()> {
             .insert_resource(status)
             .insert_resource(exit)
             .add_plugins(ViewerPlugin);
+        if is_open {
+            let sentence =
+                format!("Every machine that reaches {} can stream to this viewer and control it.", options.bind);
+            app.world_mut().resource_mut::<Problems>().report(Severity::Warning, sentence);
+        }
         if let Some(file) = options.screenshot.clone() {
             app.insert_resource(FollowFile::new(file));
         }
         // From here on deliveries wake the loop; this once for those that came before.
         let _ = late_wake.set(wake.clone());
         wake.wake();
-        match app.run() {
-            bevy::app::AppExit::Success => Ok(()),
-            bevy::app::AppExit::Error(code) => Err(anyhow::anyhow!("the window ended with code {code}")),
+        // A panic below us (a driver that winit or bevy gives up on) has been printed by then; it must not leave sockets.
+        match catch_unwind(AssertUnwindSafe(|| app.run())) {
+            Ok(AppExit::Success) => Ok(()),
+            Ok(AppExit::Error(code)) => Err(anyhow::anyhow!("the window ended with code {code}")),
+            Err(_) => Err(anyhow::anyhow!("the window system or the GPU's driver failed; the log says more")),
         }
     });
-    shut_down(&receiver);
-    result
+    serving.shut_down();
+    outcome
 }
 
-fn shut_down(receiver: &Mutex<Option<Receiver>>) {
-    let receiver = receiver.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-    if let Some(receiver) = receiver {
-        receiver.shut_down();
+/// The endpoints, which go with the first who ends them: the end of the loop, a signal, or a failure on the way.
+struct Serving(Arc<Mutex<Option<Receiver>>>);
+
+impl Serving {
+    fn shut_down(&self) {
+        let receiver = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(receiver) = receiver {
+            receiver.shut_down();
+        }
     }
 }
 
