@@ -160,21 +160,7 @@ fn values(element: ElementType) -> Vec<(Vec<u8>, f64)> {
 #[test]
 fn every_element_type_is_drawn_as_the_cpu_computes_it() {
     let mut bench = Bench::new(1 << 20);
-    let all = [
-        ElementType::Bool,
-        ElementType::I8,
-        ElementType::U8,
-        ElementType::I16,
-        ElementType::U16,
-        ElementType::I32,
-        ElementType::U32,
-        ElementType::I64,
-        ElementType::U64,
-        ElementType::F16,
-        ElementType::F32,
-        ElementType::F64,
-    ];
-    for (id, element) in all.into_iter().enumerate() {
+    for (id, element) in ElementType::ALL.into_iter().enumerate() {
         let values = values(element);
         let numbers: Vec<f32> = values.iter().map(|(_, number)| *number as f32).collect();
         let limits = [

@@ -50,6 +50,22 @@ pub struct DType {
 }
 
 impl ElementType {
+    /// Every element type.
+    pub const ALL: [Self; 12] = [
+        Self::Bool,
+        Self::I8,
+        Self::U8,
+        Self::I16,
+        Self::U16,
+        Self::I32,
+        Self::U32,
+        Self::I64,
+        Self::U64,
+        Self::F16,
+        Self::F32,
+        Self::F64,
+    ];
+
     /// Bytes of one element.
     pub const fn size_bytes(self) -> usize {
         match self {
@@ -208,24 +224,9 @@ impl fmt::Display for DType {
 mod tests {
     use super::*;
 
-    const ELEMENTS: [ElementType; 12] = [
-        ElementType::Bool,
-        ElementType::I8,
-        ElementType::U8,
-        ElementType::I16,
-        ElementType::U16,
-        ElementType::I32,
-        ElementType::U32,
-        ElementType::I64,
-        ElementType::U64,
-        ElementType::F16,
-        ElementType::F32,
-        ElementType::F64,
-    ];
-
     #[test]
     fn parse_of_display_is_identity() {
-        for element in ELEMENTS {
+        for element in ElementType::ALL {
             for order in [ByteOrder::Little, ByteOrder::Big] {
                 let order = if element.size_bytes() == 1 { ByteOrder::Little } else { order };
                 let dtype = DType { element, order };

@@ -50,21 +50,7 @@ fn address() -> impl Strategy<Value = Address> {
 }
 
 fn dtype() -> impl Strategy<Value = DType> {
-    let elements = [
-        ElementType::Bool,
-        ElementType::I8,
-        ElementType::U8,
-        ElementType::I16,
-        ElementType::U16,
-        ElementType::I32,
-        ElementType::U32,
-        ElementType::I64,
-        ElementType::U64,
-        ElementType::F16,
-        ElementType::F32,
-        ElementType::F64,
-    ];
-    (prop::sample::select(elements.to_vec()), any::<bool>()).prop_map(|(element, big)| DType {
+    (prop::sample::select(ElementType::ALL.to_vec()), any::<bool>()).prop_map(|(element, big)| DType {
         element,
         order: if big && element.size_bytes() > 1 { ByteOrder::Big } else { ByteOrder::Little },
     })
