@@ -88,23 +88,34 @@ impl AckTicket {
     fn answer(mut self, status: AckStatus, error: Option<String>) {
         let Some(ticket) = &mut self.0 else { return };
         let Some((image_id, route)) = ticket.address.take() else { return };
-        let url = route.as_ref().map_or(&ticket.outlet.shared_url, |route| &route.url).clone();
+        ticket.outlet.send(image_id, route, status, error);
+    }
+}
+
+impl AckOutlet {
+    /// Says that an item was refused before it was delivered; for producers that get no reply.
+    pub(crate) fn refuse(&self, image_id: String, route: Option<AckRoute>, text: &str) {
+        self.send(image_id, route, AckStatus::Error, Some(text.to_owned()));
+    }
+
+    /// Hands one ack to the ack thread. Never blocks.
+    fn send(&self, image_id: String, route: Option<AckRoute>, status: AckStatus, error: Option<String>) {
+        let url = route.as_ref().map_or(&self.shared_url, |route| &route.url).clone();
         let ack = ImageAck {
             image_id,
-            viewer_port: ticket.outlet.viewer_port,
+            viewer_port: self.viewer_port,
             viewer_type: VIEWER_TYPE.into(),
             status,
             error,
             timestamp: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
             route,
         };
-        let counters = &ticket.outlet.counters;
-        let reachable = ticket.outlet.allow_remote || is_local(&url);
+        let reachable = self.allow_remote || is_local(&url);
         if !reachable {
             tracing::warn!(url = %printable(&url), "an ack to another host is not sent, because this viewer serves this machine only");
         }
-        if !reachable || ticket.outlet.sender.try_send(Ack { url, ack }).is_err() {
-            counters::add(&counters.acks_dropped, 1);
+        if !reachable || self.sender.try_send(Ack { url, ack }).is_err() {
+            counters::add(&self.counters.acks_dropped, 1);
         }
     }
 }

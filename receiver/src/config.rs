@@ -6,11 +6,26 @@ use std::path::PathBuf;
 use wellscope_protocol::control::PongSpelling;
 use wellscope_protocol::endpoint::{DEFAULT_ACK_PORT, DEFAULT_DATA_PORT, EndpointNaming, Transport};
 
+/// The kind of the data socket. libzmq cannot serve both on one port, so it is chosen at the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum DataSocket {
+    /// Producers request and wait for a reply (REQ/REP): polystore 0.1.9 and later, openhcs 0.5.15 and later (G2 to G4).
+    #[default]
+    Rep,
+    /// Producers publish and hear nothing but acks (PUB/SUB): polystore up to 0.1.8, openhcs up to 0.5.13 (G0, G1).
+    ///
+    /// What is wrong with one item costs that item alone: nobody would send the others again. Waiting for the app stalls the
+    /// socket and nothing else; publishers drop what its queue does not hold.
+    Sub,
+}
+
 /// Where a receiver binds and how it behaves.
 #[derive(Clone, Debug)]
 pub struct ReceiverConfig {
     /// Data port: producers send batches here.
     pub port: u16,
+    /// Whether producers request or publish.
+    pub data_socket: DataSocket,
     /// Control port; `None`: the naming's offset (OpenHCS: 1000) above `port`.
     pub control_port: Option<u16>,
     /// Where acks of items without a return route go (G1 to G3).
@@ -36,6 +51,7 @@ impl ReceiverConfig {
     pub fn new(home: PathBuf) -> Self {
         Self {
             port: DEFAULT_DATA_PORT,
+            data_socket: DataSocket::default(),
             control_port: None,
             ack_port: DEFAULT_ACK_PORT,
             transport: Transport::default(),

@@ -1,4 +1,5 @@
-//! The thread that owns the data socket: every request gets exactly one reply, after its pixels are ours.
+//! The thread that owns the data socket: every request gets exactly one reply, after its pixels are ours; what is published gets
+//! none.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -6,9 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
+use wellscope_protocol::batch::image_ids;
 use wellscope_protocol::reply::{batch_error, batch_success};
 
 use crate::acks::LeftSegment;
+use crate::config::DataSocket;
 use crate::counters::{self, Counters};
 use crate::delivery::{Delivery, ReceivedBatch, Severity};
 use crate::outbox::{DeliverError, Outbox};
@@ -19,6 +22,7 @@ use crate::wake::WakeSignal;
 /// What the thread owns.
 pub(crate) struct DataThread {
     pub socket: zmq::Socket,
+    pub kind: DataSocket,
     pub wake: WakeSignal,
     pub stopping: Arc<AtomicBool>,
     pub server: BatchServer,
@@ -31,6 +35,24 @@ pub(crate) struct DataThread {
 /// While the app takes nothing at all, later producers are told sooner: those queued behind the first would otherwise run into
 /// their own timeout of 30 s without a word.
 const BUSY_TIMEOUT_WHEN_STUCK: Duration = Duration::from_secs(1);
+
+/// Publishers wait for nothing, so a batch of theirs waits for the app as long as it takes: a year stands for ever.
+const PUBLISHED_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// What became of one message.
+struct Taken {
+    outcome: Result<(), Refusal>,
+    opened: Vec<LeftSegment>,
+    /// Why items were left out of a batch that was taken.
+    left_out: Vec<String>,
+}
+
+impl Taken {
+    fn refused(reply_type: Option<&str>, text: String) -> Self {
+        let refusal = Refusal { reply_type: reply_type.map(str::to_owned), text };
+        Self { outcome: Err(refusal), opened: Vec::new(), left_out: Vec::new() }
+    }
+}
 
 impl DataThread {
     pub(crate) fn run(self) {
@@ -50,7 +72,10 @@ impl DataThread {
             }
             while !self.stopping.load(Ordering::Acquire) {
                 match self.take_request() {
-                    Ok(parts) => stuck = self.answer(parts, stuck),
+                    Ok(parts) => match self.kind {
+                        DataSocket::Rep => stuck = self.answer(parts, stuck),
+                        DataSocket::Sub => self.take_published(parts),
+                    },
                     Err(zmq::Error::EAGAIN) => break,
                     Err(zmq::Error::EINTR) => {}
                     Err(zmq::Error::EFSM) => {
@@ -82,42 +107,64 @@ impl DataThread {
     /// Serves one request and replies. Returns whether the app took nothing in time.
     fn answer(&self, (frame, frames): (zmq::Message, usize), was_stuck: bool) -> bool {
         let patience = if was_stuck { self.busy_timeout.min(BUSY_TIMEOUT_WHEN_STUCK) } else { self.busy_timeout };
-        let deadline = Instant::now() + patience;
-        // Whatever goes wrong inside, the producer must not wait 30 s for a reply that never comes.
-        let served = catch_unwind(AssertUnwindSafe(|| self.serve(&frame, frames, deadline)));
+        let Taken { outcome, opened, .. } = self.take(&frame, frames, Instant::now() + patience);
         drop(frame);
-        let (outcome, opened) = match served {
-            Ok((outcome, opened)) => (outcome, opened),
-            Err(_) => {
-                let text = "The viewer failed while it read this batch. That is a bug of the viewer; its log has more.";
-                (Err(Refusal { reply_type: Some("batch".into()), text: text.into() }), Vec::new())
-            }
-        };
         let (reply, stuck) = match outcome {
             Ok(()) => (batch_success(), false),
             Err(refusal) => {
                 counters::add(&self.counters.errors_replied, 1);
-                self.outbox.report(Severity::Error, format!("A batch was refused. {}", printable(&refusal.text)));
+                self.report_refusal(&refusal);
                 (batch_error(refusal.reply_type.as_deref(), &refusal.text), refusal.text == BUSY_TEXT)
             }
         };
         if let Err(error) = self.socket.send(reply, 0) {
             tracing::warn!(%error, "the reply to a producer could not be sent");
         }
+        self.watch(opened);
+        stuck
+    }
+
+    /// Serves one published message. Its producer hears of errors by acks, where its items have an `image_id`.
+    fn take_published(&self, (frame, frames): (zmq::Message, usize)) {
+        let Taken { outcome, opened, left_out } = self.take(&frame, frames, Instant::now() + PUBLISHED_TIMEOUT);
+        if let Some(first) = left_out.first() {
+            let count = left_out.len();
+            self.outbox.report(Severity::Error, format!("Left out of a published batch: {count}. First: {first}"));
+        }
+        if let Err(refusal) = outcome {
+            self.report_refusal(&refusal);
+            for image_id in image_ids(&frame, self.server.limits.max_items) {
+                self.server.outlet.refuse(image_id, None, &refusal.text);
+            }
+        }
+        self.watch(opened);
+    }
+
+    fn report_refusal(&self, refusal: &Refusal) {
+        self.outbox.report(Severity::Error, format!("A batch was refused. {}", printable(&refusal.text)));
+    }
+
+    fn watch(&self, opened: Vec<LeftSegment>) {
         for segment in opened {
             // The ack thread ends only with the receiver, and then it no longer matters.
             let _ = self.left_segments.send(segment);
         }
-        stuck
     }
 
-    fn serve(&self, frame: &[u8], frames: usize, deadline: Instant) -> (Result<(), Refusal>, Vec<LeftSegment>) {
+    /// Reads and delivers one message. Whatever goes wrong inside, a producer must not wait 30 s for a reply that never comes.
+    fn take(&self, frame: &[u8], frames: usize, deadline: Instant) -> Taken {
+        catch_unwind(AssertUnwindSafe(|| self.serve(frame, frames, deadline))).unwrap_or_else(|_| {
+            let text = "The viewer failed while it read this batch. That is a bug of the viewer; its log has more.";
+            Taken::refused(Some("batch"), text.into())
+        })
+    }
+
+    fn serve(&self, frame: &[u8], frames: usize, deadline: Instant) -> Taken {
         if frames != 1 {
-            let text = format!("A batch is one frame; this message has {frames}.");
-            return (Err(Refusal { reply_type: None, text }), Vec::new());
+            return Taken::refused(None, format!("A batch is one frame; this message has {frames}."));
         }
-        let Served { outcome, opened } = self.server.serve(frame, deadline);
-        (outcome.and_then(|batch| self.deliver(batch, deadline)), opened)
+        let Served { outcome, opened, left_out } = self.server.serve(frame, deadline);
+        Taken { outcome: outcome.and_then(|batch| self.deliver(batch, deadline)), opened, left_out }
     }
 
     fn deliver(&self, batch: ReceivedBatch, deadline: Instant) -> Result<(), Refusal> {

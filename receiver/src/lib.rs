@@ -23,7 +23,7 @@ mod text;
 mod wake;
 
 pub use acks::AckTicket;
-pub use config::{Limits, ReceiverConfig, ViewerIdentity};
+pub use config::{DataSocket, Limits, ReceiverConfig, ViewerIdentity};
 pub use counters::{CounterSnapshot, Counters};
 pub use delivery::{
     ControlCall, Delivery, ItemHead, Problem, ReceivedBatch, ReceivedImage, ReceivedItem, ReceivedPayload, Replier,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use crate::acks::{AckOutlet, AckThread};
-use crate::config::ReceiverConfig;
+use crate::config::{DataSocket, ReceiverConfig};
 use crate::control_socket::{AnswerLane, ControlThread};
 use crate::counters::Counters;
 use crate::data_socket::DataThread;
@@ -66,7 +66,7 @@ impl Receiver {
     ) -> Result<(Receiver, crossbeam_channel::Receiver<Delivery>), StartError> {
         let limits = config.limits.clone();
         let context = zmq::Context::new();
-        let data = server_socket(&context, zmq::REP, limits.max_message_bytes, &config).map_err(system)?;
+        let data = data_socket(&context, &config).map_err(system)?;
         let control =
             server_socket(&context, zmq::ROUTER, limits.max_control_message_bytes, &config).map_err(system)?;
         // A client that asked for the end gets its ack although the socket closes right after.
@@ -116,9 +116,11 @@ impl Receiver {
         });
         let data_thread = DataThread {
             socket: data,
+            kind: config.data_socket,
             wake: data_wake,
             stopping: stopping.clone(),
             server: BatchServer {
+                data_socket: config.data_socket,
                 pool: BufferPool::new(limits.max_pooled_bytes, counters.clone()),
                 in_flight: InFlight::new(limits.max_in_flight_bytes, counters.clone(), stopping.clone()),
                 limits: limits.clone(),
@@ -219,6 +221,23 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<RunningThrea
         .spawn(body)
         .map_err(|error| StartError::System { reason: format!("thread {name}: {error}") })?;
     Ok(RunningThread { handle, done })
+}
+
+/// Messages of publishers that wait in the SUB socket, as many as openhcs 0.5's own viewer holds. They are short: pixels lie in
+/// shared memory.
+const PUBLISHED_QUEUE: i32 = 100_000;
+
+fn data_socket(context: &zmq::Context, config: &ReceiverConfig) -> zmq::Result<zmq::Socket> {
+    let max_message_bytes = config.limits.max_message_bytes;
+    match config.data_socket {
+        DataSocket::Rep => server_socket(context, zmq::REP, max_message_bytes, config),
+        DataSocket::Sub => {
+            let socket = server_socket(context, zmq::SUB, max_message_bytes, config)?;
+            socket.set_rcvhwm(PUBLISHED_QUEUE)?;
+            socket.set_subscribe(b"")?;
+            Ok(socket)
+        }
+    }
 }
 
 fn server_socket(

@@ -9,7 +9,7 @@ use wellscope_protocol::dtype::ByteOrder;
 use wellscope_protocol::route::{RouteError, route_of};
 
 use crate::acks::{AckOutlet, AckTicket, LeftSegment};
-use crate::config::Limits;
+use crate::config::{DataSocket, Limits};
 use crate::counters::{self, Counters};
 use crate::delivery::{ItemHead, ReceivedBatch, ReceivedImage, ReceivedItem, ReceivedPayload};
 use crate::in_flight::{InFlight, Permit};
@@ -20,6 +20,8 @@ use crate::text::printable;
 /// Turns frames into received batches.
 pub(crate) struct BatchServer {
     pub limits: Limits,
+    /// When producers publish, a bad item costs itself alone; else its whole batch, and the reply says so.
+    pub data_socket: DataSocket,
     pub shared_memory: Box<dyn SharedMemory>,
     pub pool: Arc<BufferPool>,
     pub in_flight: Arc<InFlight>,
@@ -34,6 +36,8 @@ pub(crate) struct Served {
     pub outcome: Result<ReceivedBatch, Refusal>,
     /// Segments that were opened and must not stay behind, whatever the outcome.
     pub opened: Vec<LeftSegment>,
+    /// Why items were left out of a published batch; their producers have been told.
+    pub left_out: Vec<String>,
 }
 
 /// Why a message is refused: what its sender and the log are told.
@@ -64,8 +68,18 @@ enum ImageError {
 /// A pickle of protocol 2 and later begins with this byte; no JSON does.
 const PICKLE_MARK: u8 = 0x80;
 
-/// Segments of OpenHCS producers, of every generation. Others are not ours to remove.
-const OWNED_PREFIX: &str = "napari_";
+/// Whether a segment of this name may have been left to the viewer to remove.
+///
+/// Segments of OpenHCS producers begin with `napari_`; others are not ours. Of them, G1 from openhcs 0.3 on and G2 leave removal to
+/// the viewer (`napari_` + 8 hex digits); G3 and G4 remove theirs at once, so nothing is left (12 hex digits). G0 and openhcs 0.2
+/// (`napari_<id>_<nanoseconds>`) keep theirs until they end and remove them themselves, later than any time that we could wait.
+fn may_be_left_behind(name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    name.strip_prefix("napari_").is_some_and(|rest| {
+        let producer_removes = rest.split_once('_').is_some_and(|(id, time)| is_number(id) && is_number(time));
+        !producer_removes
+    })
+}
 
 /// The reply of a viewer whose app does not take what was delivered.
 pub(crate) const BUSY_TEXT: &str =
@@ -74,9 +88,9 @@ pub(crate) const BUSY_TEXT: &str =
 impl BatchServer {
     /// Decodes `frame`, makes its pixels ours. Waits until `busy_deadline` for the app to take what was delivered before.
     pub(crate) fn serve(&self, frame: &[u8], busy_deadline: Instant) -> Served {
-        let mut opened = Vec::new();
-        let outcome = self.receive(frame, busy_deadline, &mut opened);
-        Served { outcome, opened }
+        let (mut opened, mut left_out) = (Vec::new(), Vec::new());
+        let outcome = self.receive(frame, busy_deadline, &mut opened, &mut left_out);
+        Served { outcome, opened, left_out }
     }
 
     fn receive(
@@ -84,6 +98,7 @@ impl BatchServer {
         frame: &[u8],
         busy_deadline: Instant,
         opened: &mut Vec<LeftSegment>,
+        left_out: &mut Vec<String>,
     ) -> Result<ReceivedBatch, Refusal> {
         let received_at = Instant::now();
         if frame.first() == Some(&PICKLE_MARK) {
@@ -106,8 +121,16 @@ impl BatchServer {
                 Ok(item) => items.push(item),
                 Err(failed) => {
                     let (item, error) = *failed;
+                    let text = describe(index, total_items, &item, &error);
+                    if self.data_socket == DataSocket::Sub {
+                        if let Some(image_id) = item.image_id {
+                            self.outlet.refuse(image_id, item.ack_route, &text);
+                        }
+                        left_out.push(text);
+                        continue;
+                    }
                     items.into_iter().for_each(|item: ReceivedItem| item.ack.withdraw());
-                    return Err(refuse(describe(index, total_items, &item, &error)));
+                    return Err(refuse(text));
                 }
             }
         }
@@ -191,7 +214,7 @@ impl BatchServer {
             PixelSource::SharedMemory { name } => {
                 let mut segment = self.shared_memory.open(name)?;
                 if let Some(identity) = segment.identity()
-                    && name.starts_with(OWNED_PREFIX)
+                    && may_be_left_behind(name)
                 {
                     opened.push(LeftSegment { name: name.clone(), identity });
                 }
@@ -308,6 +331,7 @@ mod tests {
         };
         BatchServer {
             limits: Limits::default(),
+            data_socket: DataSocket::Rep,
             shared_memory: Box::new(Shrinking { found }),
             pool: BufferPool::new(1 << 20, counters.clone()),
             in_flight: InFlight::new(1 << 20, counters.clone(), Arc::default()),
@@ -334,6 +358,16 @@ mod tests {
         assert_eq!(served.opened.len(), 1, "it must not stay behind");
         let counters = server.counters.snapshot();
         assert_eq!((counters.copies, counters.in_flight_bytes, counters.items_taken), (0, 0, 0));
+    }
+
+    #[test]
+    fn only_segments_that_their_producer_may_leave_are_ours_to_remove() {
+        for left in ["napari_c140374b", "napari_ea215f3ee02b", "napari_1_"] {
+            assert!(may_be_left_behind(left), "{left}");
+        }
+        for kept in ["napari_140650965493840_1795359489745205747", "psm_1", "fiji_ea215f3ee02b"] {
+            assert!(!may_be_left_behind(kept), "{kept}");
+        }
     }
 
     #[test]

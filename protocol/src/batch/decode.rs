@@ -93,6 +93,39 @@ impl Batch {
     }
 }
 
+/// The `image_id`s of a message that cannot be decoded as a whole, as far as they can be read; for the error acks of producers
+/// that get no reply. At most `max_items`.
+pub fn image_ids(frame: &[u8], max_items: usize) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Message<'a> {
+        image_id: Option<Value>,
+        #[serde(borrow)]
+        images: Option<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    struct OnlyId {
+        image_id: Option<Value>,
+    }
+    let Ok(text) = std::str::from_utf8(frame) else { return Vec::new() };
+    let rewritten = standard_json(text);
+    let Ok(message) = serde_json::from_str::<Message<'_>>(rewritten.as_deref().unwrap_or(text)) else {
+        return Vec::new();
+    };
+    let mut ids: Vec<Value> = message.image_id.into_iter().collect();
+    if let Some(images) = message.images {
+        // A list that breaks off has told what it could.
+        let _ = for_each_entry(images, |index, entry| {
+            if index == max_items {
+                return Err(());
+            }
+            ids.extend(serde_json::from_str::<OnlyId>(entry.get()).ok().and_then(|only| only.image_id));
+            Ok(())
+        });
+    }
+    let text = |id: &Value| id.as_str().filter(|id| !id.is_empty()).map(str::to_owned);
+    ids.iter().filter_map(text).collect()
+}
+
 fn decode_text(text: &str, limits: &BatchLimits) -> Result<Batch, BatchError> {
     let whole: &RawValue =
         serde_json::from_str(text).map_err(|error| BatchError::NotJson { reason: error.to_string() })?;
