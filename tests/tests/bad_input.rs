@@ -1,5 +1,7 @@
 //! Whatever a peer sends: that message is answered or dropped, log and window say what was wrong, and the viewer goes on.
 //! Each kind of bad input has its test in the receiver; here the whole program is looked at.
+// Segments are made under /dev/shm: on Linux only.
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test that unwraps says where it failed")]
 
 use std::os::unix::net::UnixStream;

@@ -1,4 +1,6 @@
 //! From start to end: who serves a port, what is left behind, what is said when it cannot start, and rest when idle.
+// Signals, /proc and Xvfb: on Linux only.
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test that unwraps says where it failed")]
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! The released producers stream to a viewer in a process of its own: replies, acks, shared memory, state, overlay and
 //! pictures, over both transports. Nothing here is a fake of ours.
+// /dev/shm is looked into: on Linux only.
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test that unwraps says where it failed")]
 
 use std::collections::BTreeSet;
