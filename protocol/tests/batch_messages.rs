@@ -39,8 +39,11 @@ fn messages_that_are_no_batch_are_answered_in_the_incumbents_words() {
 #[test]
 fn bytes_that_are_no_json_object_are_refused_without_a_type() {
     let pickle = Batch::decode(b"\x80\x04\x95\x12\x00", &BatchLimits::default()).unwrap_err();
-    assert!(pickle.to_string().starts_with("'utf-8' codec can't decode byte 0x80 in position 0"));
+    assert!(pickle.to_string().contains("the pickle ends at byte 5"), "{pickle}");
     assert_eq!(pickle.reply_type(), None);
+    let binary = Batch::decode(b"\xff\x04\x95\x12\x00", &BatchLimits::default()).unwrap_err();
+    assert!(binary.to_string().starts_with("'utf-8' codec can't decode byte 0xff in position 0"));
+    assert_eq!(binary.reply_type(), None);
     for text in ["", "not json", "{", "[1,2", "{}{}", "{\"type\":\"batch\""] {
         let (message, reply_type) = refusal(text);
         assert!(message.contains("not valid JSON"), "{message}");

@@ -65,9 +65,6 @@ enum ImageError {
     NoMemory { needed_bytes: u64 },
 }
 
-/// A pickle of protocol 2 and later begins with this byte; no JSON does.
-const PICKLE_MARK: u8 = 0x80;
-
 /// Whether a segment of this name may have been left to the viewer to remove.
 ///
 /// Segments of OpenHCS producers begin with `napari_`; others are not ours. Of them, G1 from openhcs 0.3 on and G2 leave removal to
@@ -101,10 +98,6 @@ impl BatchServer {
         left_out: &mut Vec<String>,
     ) -> Result<ReceivedBatch, Refusal> {
         let received_at = Instant::now();
-        if frame.first() == Some(&PICKLE_MARK) {
-            let text = "This message is a pickle; the data socket takes batches as JSON. Nothing in it was executed.";
-            return Err(Refusal { reply_type: None, text: text.into() });
-        }
         let batch_limits = self.batch_limits();
         let batch = Batch::decode(frame, &batch_limits)
             .map_err(|error| Refusal { reply_type: error.reply_type().map(str::to_owned), text: error.to_string() })?;

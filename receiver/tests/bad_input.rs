@@ -141,9 +141,14 @@ fn a_shape_beyond_all_memory_is_refused_without_allocating() {
 }
 
 #[test]
-fn a_pickle_on_the_data_socket_is_refused_as_such() {
+fn pickles_that_are_no_images_are_refused_and_run_nothing() {
     let viewer = start(Transport::Ipc);
-    assert_refused(&viewer, PING, None, &["pickle"]);
+    assert_refused(&viewer, PING, None, &["'ping' is not a valid"]);
+    assert_refused(&viewer, b"\x80\x04\x95\x00", None, &["pickle"]);
+    let marker = viewer.home.path().join("executed");
+    let hostile = format!("cposix\nsystem\n(Vtouch {}\ntR.", marker.display());
+    assert_refused(&viewer, hostile.as_bytes(), None, &["posix.system"]);
+    assert!(!marker.exists());
     viewer.assert_serves();
 }
 

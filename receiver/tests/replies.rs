@@ -8,6 +8,7 @@ use common::*;
 use serde_json::{Value, json};
 use wellscope_protocol::dtype::ElementType;
 use wellscope_protocol::endpoint::Transport;
+use wellscope_protocol::pickle::{NumpyArray, PickleValue, encode};
 use wellscope_receiver::Delivery;
 
 #[test]
@@ -111,6 +112,24 @@ fn big_endian_pixels_arrive_little_endian() {
         let image = received_image(&batch.items[0]);
         assert_eq!((image.element, &image.pixels[..]), (element, &expected[..]), "{dtype}");
     }
+}
+
+#[test]
+fn a_pickle_with_numpy_arrays_is_taken() {
+    let viewer = start(Transport::Ipc);
+    let array = NumpyArray::new(">u2", vec![1, 2], vec![1, 2, 3, 4]).unwrap();
+    let message = PickleValue::dict([
+        ("path", "/plate/A01.tif".into()),
+        ("metadata", PickleValue::dict([("well", "A01".into())])),
+        ("data", PickleValue::Array(Box::new(array))),
+    ]);
+    assert_eq!(viewer.send(&encode(&message)), success());
+    let batch = viewer.next_batch();
+    let image = received_image(&batch.items[0]);
+    assert_eq!(
+        (image.element, &image.shape[..], &image.pixels[..]),
+        (ElementType::U16, &[1, 2][..], &[2, 1, 4, 3][..])
+    );
 }
 
 #[test]

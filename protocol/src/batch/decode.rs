@@ -11,6 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::error::{BatchError, ItemError};
+use super::from_pickle::{InlinePixels, PickledMessage, is_pickle, message_from_pickle};
 use super::item::{ItemContext, read_item};
 use super::json_text::{for_each_entry, kind_of_json, standard_json};
 use super::{Batch, ComponentDomain, ComponentNames, DisplayConfig, LenientF64, Payload, VariableSize};
@@ -72,7 +73,7 @@ struct WireBatch<'a> {
 
 impl Batch {
     /// Decodes one frame of the data socket: a `batch` message, or a single image message (G0 to G2: an item's fields at
-    /// the top, with or without `type`).
+    /// the top, with or without `type`). Either is JSON, or a pickle whose `data` are numpy arrays.
     ///
     /// Total: any bytes give a batch or an error.
     pub fn decode(frame: &[u8], limits: &BatchLimits) -> Result<Self, BatchError> {
@@ -82,12 +83,16 @@ impl Batch {
                 limit_bytes: limits.max_frame_bytes,
             });
         }
+        if is_pickle(frame) {
+            let PickledMessage { text, pixels } = message_from_pickle(frame, limits)?;
+            return decode_text(&text, limits, pixels);
+        }
         let text = std::str::from_utf8(frame).map_err(|error| {
             let position = error.valid_up_to();
             BatchError::NotText { byte: frame.get(position).copied().unwrap_or_default(), position }
         })?;
-        decode_text(text, limits).or_else(|error| match standard_json(text) {
-            Some(rewritten) => decode_text(&rewritten, limits),
+        decode_text(text, limits, InlinePixels::new()).or_else(|error| match standard_json(text) {
+            Some(rewritten) => decode_text(&rewritten, limits, InlinePixels::new()),
             None => Err(error),
         })
     }
@@ -126,7 +131,8 @@ pub fn image_ids(frame: &[u8], max_items: usize) -> Vec<String> {
     ids.iter().filter_map(text).collect()
 }
 
-fn decode_text(text: &str, limits: &BatchLimits) -> Result<Batch, BatchError> {
+/// `pixels`: those of items that came as arrays beside the text.
+fn decode_text(text: &str, limits: &BatchLimits, mut pixels: InlinePixels) -> Result<Batch, BatchError> {
     let whole: &RawValue =
         serde_json::from_str(text).map_err(|error| BatchError::NotJson { reason: error.to_string() })?;
     if !whole.get().starts_with('{') {
@@ -163,8 +169,11 @@ fn decode_text(text: &str, limits: &BatchLimits) -> Result<Batch, BatchError> {
     let mut items = Vec::with_capacity(entries.len());
     let mut batch_bytes = 0u64;
     for (index, entry) in entries.into_iter().enumerate() {
-        let item =
-            read_item(entry, &context).map_err(|source| BatchError::Item { index, path: path_of(entry), source })?;
+        let item = read_item(entry, pixels.remove(&index), &context).map_err(|source| BatchError::Item {
+            index,
+            path: path_of(entry),
+            source,
+        })?;
         if let Payload::Image(image) = &item.payload {
             batch_bytes = batch_bytes.saturating_add(image.size_bytes);
         }

@@ -1,6 +1,7 @@
 //! Why a batch is refused, in sentences that travel back to the producer.
 
 use crate::dtype::{DTypeError, SizeError};
+use crate::pickle::PickleError;
 
 /// Why a frame on the data socket is not a batch that can be shown. The whole batch is refused, its text is the reply's
 /// `message` (polystore raises it as "Napari rejected stream batch: ...").
@@ -18,10 +19,21 @@ pub enum BatchError {
         /// The limit.
         limit_bytes: u64,
     },
-    /// Not text, e.g. a pickle on the data socket. Starts as Python's `UnicodeDecodeError` does.
+    /// A pickle that cannot be read, or names something that is no data.
+    #[error("the message is a pickle that is not taken: {0}. Nothing in it was executed")]
+    Pickle(#[from] PickleError),
+    /// A pickle with a value that no message has, e.g. bytes.
+    #[error(
+        "the message is a pickle that is not taken: {reason}; the sender should send what JSON can say, and numpy arrays as 'data'"
+    )]
+    PickledValue {
+        /// What was found.
+        reason: String,
+    },
+    /// Neither text nor a pickle. Starts as Python's `UnicodeDecodeError` does.
     #[error(
         "'utf-8' codec can't decode byte {byte:#04x} in position {position}: a batch is one JSON text; pixels go to \
-         shared memory, pickles to the control socket"
+         shared memory"
     )]
     NotText {
         /// The byte that is not UTF-8.
@@ -97,6 +109,8 @@ impl BatchError {
     pub const fn reply_type(&self) -> Option<&'static str> {
         match self {
             Self::FrameTooLarge { .. }
+            | Self::Pickle(_)
+            | Self::PickledValue { .. }
             | Self::NotText { .. }
             | Self::NotJson { .. }
             | Self::NotAnObject { .. }

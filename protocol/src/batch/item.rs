@@ -72,7 +72,12 @@ struct WireItem<'a> {
     shapes: Option<&'a RawValue>,
 }
 
-pub(super) fn read_item(entry: &RawValue, context: &ItemContext<'_>) -> Result<Item, ItemError> {
+/// `pixels`: little-endian bytes of `shape` x `dtype`, when they came beside the text.
+pub(super) fn read_item(
+    entry: &RawValue,
+    pixels: Option<Vec<u8>>,
+    context: &ItemContext<'_>,
+) -> Result<Item, ItemError> {
     if !entry.get().starts_with('{') {
         return Err(ItemError::NotAnObject { found: kind_of_json(entry.get()) });
     }
@@ -81,7 +86,7 @@ pub(super) fn read_item(entry: &RawValue, context: &ItemContext<'_>) -> Result<I
     let path = item_field(wire.path, "path")?.ok_or(ItemError::MissingField { field: "path" })?;
     let data_type: Option<String> = item_field(wire.data_type, "data_type")?;
     let payload = match data_type.as_deref() {
-        None | Some("image") => Payload::Image(read_image(&wire, context.limits)?),
+        None | Some("image") => Payload::Image(read_image(&wire, pixels, context.limits)?),
         Some(kind @ ("shapes" | "rois" | "points")) => {
             let raw = wire.shapes.ok_or(ItemError::MissingField { field: "shapes" })?;
             let only_points = kind == "points";
@@ -237,7 +242,7 @@ impl<'de> Deserialize<'de> for Whole {
     }
 }
 
-fn read_image(wire: &WireItem<'_>, limits: &BatchLimits) -> Result<ImagePayload, ItemError> {
+fn read_image(wire: &WireItem<'_>, pixels: Option<Vec<u8>>, limits: &BatchLimits) -> Result<ImagePayload, ItemError> {
     let shape: Vec<u64> = item_field(wire.shape, "shape")?.ok_or(ItemError::MissingField { field: "shape" })?;
     let declared_dtype: String = item_field(wire.dtype, "dtype")?.ok_or(ItemError::MissingField { field: "dtype" })?;
     let mut dtype = DType::parse(&declared_dtype)?;
@@ -281,12 +286,16 @@ fn read_image(wire: &WireItem<'_>, limits: &BatchLimits) -> Result<ImagePayload,
     let layout = image_layout(&shape, declared, limits.max_planes)?;
 
     let shm_name = item_field::<String>(wire.shm_name, "shm_name")?.filter(|name| !name.is_empty());
-    let source = match (shm_name, wire.data) {
-        (Some(name), _) => PixelSource::SharedMemory { name: segment_name(name)? },
-        (None, Some(raw)) => {
-            if size_bytes > limits.max_inline_bytes {
-                return Err(too_large(limits.max_inline_bytes));
-            }
+    if shm_name.is_none() && (pixels.is_some() || wire.data.is_some()) && size_bytes > limits.max_inline_bytes {
+        return Err(too_large(limits.max_inline_bytes));
+    }
+    let source = match (shm_name, pixels, wire.data) {
+        (Some(name), ..) => PixelSource::SharedMemory { name: segment_name(name)? },
+        (None, Some(bytes), _) => {
+            dtype.order = ByteOrder::Little;
+            PixelSource::Inline(bytes)
+        }
+        (None, None, Some(raw)) => {
             let count = size_bytes / dtype.size_bytes() as u64;
             let bytes = inline_bytes(raw, dtype.element, count).map_err(|reason| ItemError::InlineData {
                 shape: shape.clone(),
@@ -296,7 +305,7 @@ fn read_image(wire: &WireItem<'_>, limits: &BatchLimits) -> Result<ImagePayload,
             dtype.order = ByteOrder::Little;
             PixelSource::Inline(bytes)
         }
-        (None, None) => return Err(ItemError::NoPixels),
+        (None, None, None) => return Err(ItemError::NoPixels),
     };
     Ok(ImagePayload {
         shape,

@@ -1,11 +1,13 @@
 //! One `batch` message: what a producer sends on the data socket, as types.
 //!
-//! Producer → viewer, one JSON frame on REQ/REP; pixels stay in shared memory or come inline.
+//! Producer → viewer, one JSON frame on REQ/REP or PUB/SUB; pixels stay in shared memory or come inline. A direct viewer call may send
+//! the same message as a pickle with numpy arrays.
 //! Sources: polystore 0.1.9 (G2), 0.2.19 (G3), 0.6.3 (G4), openhcs 0.8.6.
 
 mod decode;
 mod encode;
 mod error;
+mod from_pickle;
 mod geometry;
 mod inline;
 mod item;
