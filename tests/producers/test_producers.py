@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from stream import array_of
+from plan import array_of
 
 HERE = Path(__file__).resolve().parent
 CAPTURES = HERE.parent / "captures" / "G3_openhcs-0.8.6"

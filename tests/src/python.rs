@@ -12,6 +12,10 @@ use crate::viewer::ViewerProcess;
 /// Which released packages send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Generation {
+    /// polystore 0.1.7 with zmqruntime 0.1.8: publishes, and gets no reply.
+    G1,
+    /// polystore 0.1.9 with zmqruntime 0.1.8: leaves shared memory for the viewer to unlink.
+    G2,
     /// polystore 0.2.19 with zmqruntime 0.2.24, as OpenHCS 0.8.6 pins them.
     G3,
     /// polystore 0.6.3 with zmqruntime 0.6.5.
@@ -19,17 +23,27 @@ pub enum Generation {
 }
 
 impl Generation {
-    fn python(self) -> anyhow::Result<PathBuf> {
-        let variable = match self {
+    /// Environment variable that names the interpreter.
+    fn variable(self) -> &'static str {
+        match self {
+            Self::G1 => "WELLSCOPE_TEST_PYTHON_G1",
+            Self::G2 => "WELLSCOPE_TEST_PYTHON_G2",
             Self::G3 => "WELLSCOPE_TEST_PYTHON_G3",
             Self::G4 => "WELLSCOPE_TEST_PYTHON_G4",
-        };
-        let python = std::env::var_os(variable).with_context(|| {
-            format!("{variable} is not set; run ./scripts/test, which makes the Python environments")
-        })?;
-        Ok(PathBuf::from(python))
+        }
+    }
+
+    /// The script of `tests/producers` that streams with these packages.
+    fn producer(self) -> &'static str {
+        match self {
+            Self::G1 | Self::G2 => "stream_g2.py",
+            Self::G3 | Self::G4 => "stream.py",
+        }
     }
 }
+
+/// Environment variable that names the interpreter of OpenHCS's own control clients.
+const OPENHCS: &str = "WELLSCOPE_TEST_PYTHON_OPENHCS";
 
 /// What a producer reported.
 #[derive(Debug)]
@@ -44,10 +58,12 @@ pub struct Streamed {
 
 impl ViewerProcess {
     /// Streams a plan of `tests/producers/stream.py` to this viewer through the real backend.
+    ///
+    /// In `batches`, G1 and G2 add `reply`; in `done`, `segments_left`.
     pub fn stream(&self, generation: Generation, mut plan: Value) -> anyhow::Result<Streamed> {
         plan["port"] = self.port.into();
         plan["transport"] = self.transport.into();
-        let lines = self.run(generation, "stream.py", &[], Some(plan.to_string()))?;
+        let lines = self.run(generation.variable(), generation.producer(), &[], Some(plan.to_string()))?;
         let mut streamed = Streamed { batches: Vec::new(), acks: Vec::new(), done: Value::Null };
         for line in lines {
             if line.get("batch").is_some() {
@@ -61,13 +77,21 @@ impl ViewerProcess {
         Ok(streamed)
     }
 
-    /// Sends one control request with the real client and returns the reply.
+    /// Sends one control request with the real client of G3 or G4 and returns the reply.
     pub fn control(&self, generation: Generation, arguments: &[&str]) -> anyhow::Result<Value> {
         let port = self.port.to_string();
         let mut all = vec!["--port", &port, "--transport", self.transport, "--timeout-seconds", "60"];
         all.extend(arguments);
-        let lines = self.run(generation, "control.py", &all, None)?;
+        let lines = self.run(generation.variable(), "control.py", &all, None)?;
         lines.into_iter().next().context("control.py printed nothing")
+    }
+
+    /// Runs a command of `tests/producers/openhcs_client.py`, OpenHCS 0.8.6's own control clients; its lines.
+    pub fn openhcs(&self, arguments: &[&str]) -> anyhow::Result<Vec<Value>> {
+        let port = self.port.to_string();
+        let mut all = vec!["--port", &port, "--transport", self.transport];
+        all.extend(arguments);
+        self.run(OPENHCS, "openhcs_client.py", &all, None)
     }
 
     /// Streams, then waits until all of it is drawn. Fails when a batch was refused.
@@ -87,13 +111,16 @@ impl ViewerProcess {
 
     fn run(
         &self,
-        generation: Generation,
+        variable: &str,
         script: &str,
         arguments: &[&str],
         input: Option<String>,
     ) -> anyhow::Result<Vec<Value>> {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("producers");
-        let mut child = Command::new(generation.python()?)
+        let python = std::env::var_os(variable).with_context(|| {
+            format!("{variable} is not set; run ./scripts/test, which makes the Python environments")
+        })?;
+        let mut child = Command::new(python)
             .arg(folder.join(script))
             .args(arguments)
             .env("HOME", self.home.path())

@@ -1,0 +1,1 @@
+"""In napari's place where it is not installed: OpenHCS's visualizer only looks whether it can be imported."""
