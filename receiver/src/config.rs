@@ -26,6 +26,8 @@ pub struct ReceiverConfig {
     pub port: u16,
     /// Whether producers request or publish.
     pub data_socket: DataSocket,
+    /// Folder into which messages, segments and replies of the data socket are written, up to [`Limits::max_recording_bytes`].
+    pub record: Option<PathBuf>,
     /// Control port; `None`: the naming's offset (OpenHCS: 1000) above `port`.
     pub control_port: Option<u16>,
     /// Where acks of items without a return route go (G1 to G3).
@@ -52,6 +54,7 @@ impl ReceiverConfig {
         Self {
             port: DEFAULT_DATA_PORT,
             data_socket: DataSocket::default(),
+            record: None,
             control_port: None,
             ack_port: DEFAULT_ACK_PORT,
             transport: Transport::default(),
@@ -115,6 +118,8 @@ pub struct Limits {
     /// How long after the reply a segment that still exists is unlinked, in milliseconds. Default 5,000: producers of G3 and G4
     /// unlink within milliseconds, those of G1 and G2 never.
     pub late_unlink_millis: u64,
+    /// Bytes of a recording ([`ReceiverConfig::record`]). Default 1 GiB; then it ends with a warning.
+    pub max_recording_bytes: u64,
 }
 
 impl Default for Limits {
@@ -134,6 +139,7 @@ impl Default for Limits {
             max_pending_acks: 65_536,
             max_pooled_bytes: 512 * MIB,
             late_unlink_millis: 5_000,
+            max_recording_bytes: GIB,
         }
     }
 }

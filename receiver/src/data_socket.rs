@@ -43,14 +43,12 @@ const PUBLISHED_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 struct Taken {
     outcome: Result<(), Refusal>,
     opened: Vec<LeftSegment>,
-    /// Why items were left out of a batch that was taken.
-    left_out: Vec<String>,
 }
 
 impl Taken {
     fn refused(reply_type: Option<&str>, text: String) -> Self {
         let refusal = Refusal { reply_type: reply_type.map(str::to_owned), text };
-        Self { outcome: Err(refusal), opened: Vec::new(), left_out: Vec::new() }
+        Self { outcome: Err(refusal), opened: Vec::new() }
     }
 }
 
@@ -107,8 +105,7 @@ impl DataThread {
     /// Serves one request and replies. Returns whether the app took nothing in time.
     fn answer(&self, (frame, frames): (zmq::Message, usize), was_stuck: bool) -> bool {
         let patience = if was_stuck { self.busy_timeout.min(BUSY_TIMEOUT_WHEN_STUCK) } else { self.busy_timeout };
-        let Taken { outcome, opened, .. } = self.take(&frame, frames, Instant::now() + patience);
-        drop(frame);
+        let Taken { outcome, opened } = self.take(&frame, frames, Instant::now() + patience);
         let (reply, stuck) = match outcome {
             Ok(()) => (batch_success(), false),
             Err(refusal) => {
@@ -117,6 +114,8 @@ impl DataThread {
                 (batch_error(refusal.reply_type.as_deref(), &refusal.text), refusal.text == BUSY_TEXT)
             }
         };
+        self.record(&frame, Some(&reply));
+        drop(frame);
         if let Err(error) = self.socket.send(reply, 0) {
             tracing::warn!(%error, "the reply to a producer could not be sent");
         }
@@ -126,18 +125,21 @@ impl DataThread {
 
     /// Serves one published message. Its producer hears of errors by acks, where its items have an `image_id`.
     fn take_published(&self, (frame, frames): (zmq::Message, usize)) {
-        let Taken { outcome, opened, left_out } = self.take(&frame, frames, Instant::now() + PUBLISHED_TIMEOUT);
-        if let Some(first) = left_out.first() {
-            let count = left_out.len();
-            self.outbox.report(Severity::Error, format!("Left out of a published batch: {count}. First: {first}"));
-        }
+        let Taken { outcome, opened } = self.take(&frame, frames, Instant::now() + PUBLISHED_TIMEOUT);
         if let Err(refusal) = outcome {
             self.report_refusal(&refusal);
             for image_id in image_ids(&frame, self.server.limits.max_items) {
                 self.server.outlet.refuse(image_id, None, &refusal.text);
             }
         }
+        self.record(&frame, None);
         self.watch(opened);
+    }
+
+    fn record(&self, frame: &[u8], reply: Option<&[u8]>) {
+        if let Some(end) = self.server.record(frame, reply) {
+            self.outbox.report(Severity::Warning, end);
+        }
     }
 
     fn report_refusal(&self, refusal: &Refusal) {
@@ -164,7 +166,11 @@ impl DataThread {
             return Taken::refused(None, format!("A batch is one frame; this message has {frames}."));
         }
         let Served { outcome, opened, left_out } = self.server.serve(frame, deadline);
-        Taken { outcome: outcome.and_then(|batch| self.deliver(batch, deadline)), opened, left_out }
+        if let Some(first) = left_out.first() {
+            let count = left_out.len();
+            self.outbox.report(Severity::Error, format!("Left out of a published batch: {count}. First: {first}"));
+        }
+        Taken { outcome: outcome.and_then(|batch| self.deliver(batch, deadline)), opened }
     }
 
     fn deliver(&self, batch: ReceivedBatch, deadline: Instant) -> Result<(), Refusal> {

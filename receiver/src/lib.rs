@@ -18,6 +18,7 @@ mod outbox;
 mod pixels;
 mod platform;
 mod receiver;
+mod record;
 mod serve;
 mod text;
 mod wake;

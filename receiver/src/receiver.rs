@@ -1,7 +1,7 @@
 //! Starting and ending the threads.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use crate::in_flight::InFlight;
 use crate::outbox::Outbox;
 use crate::pixels::BufferPool;
 use crate::platform::{ProcessMeter, SystemSharedMemory};
+use crate::record::Recorder;
 use crate::serve::BatchServer;
 use crate::wake::{Waker, wake_pair};
 
@@ -73,6 +74,12 @@ impl Receiver {
         control.set_linger(CONTROL_LINGER_MILLIS).map_err(system)?;
         let bound = endpoints::bind(&config, &context, &data, &control)?;
         let endpoints = bound.endpoints.clone();
+        let recorder =
+            config.record.as_deref().map(|folder| {
+                Recorder::create(folder, limits.max_recording_bytes)
+                    .map(Mutex::new)
+                    .map_err(|source| StartError::Folder { action: "record into a new folder", path: folder.to_owned(), source })
+            });
 
         let counters = Arc::new(Counters::default());
         let stopping = Arc::new(AtomicBool::new(false));
@@ -121,6 +128,7 @@ impl Receiver {
             stopping: stopping.clone(),
             server: BatchServer {
                 data_socket: config.data_socket,
+                recorder: recorder.transpose()?,
                 pool: BufferPool::new(limits.max_pooled_bytes, counters.clone()),
                 in_flight: InFlight::new(limits.max_in_flight_bytes, counters.clone(), stopping.clone()),
                 limits: limits.clone(),

@@ -1,7 +1,7 @@
 //! One frame of the data socket in, one reply and perhaps one delivery out. Knows no sockets, so tests call it directly.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use wellscope_protocol::batch::{Batch, BatchLimits, DisplayConfig, ImagePayload, Item, Payload, PixelSource};
@@ -15,6 +15,7 @@ use crate::delivery::{ItemHead, ReceivedBatch, ReceivedImage, ReceivedItem, Rece
 use crate::in_flight::{InFlight, Permit};
 use crate::pixels::{BufferPool, PixelBuffer};
 use crate::platform::{Segment, SegmentError, SharedMemory};
+use crate::record::Recorder;
 use crate::text::printable;
 
 /// Turns frames into received batches.
@@ -22,6 +23,7 @@ pub(crate) struct BatchServer {
     pub limits: Limits,
     /// When producers publish, a bad item costs itself alone; else its whole batch, and the reply says so.
     pub data_socket: DataSocket,
+    pub recorder: Option<Mutex<Recorder>>,
     pub shared_memory: Box<dyn SharedMemory>,
     pub pool: Arc<BufferPool>,
     pub in_flight: Arc<InFlight>,
@@ -77,6 +79,9 @@ fn may_be_left_behind(name: &str) -> bool {
         !producer_removes
     })
 }
+
+/// Longest segment that is recorded although its image was refused.
+const MAX_RECORDED_SHORT_BYTES: usize = 16 << 20;
 
 /// The reply of a viewer whose app does not take what was delivered.
 pub(crate) const BUSY_TEXT: &str =
@@ -205,19 +210,41 @@ impl BatchServer {
                 Ok(PixelBuffer::pooled(bytes, &self.pool))
             }
             PixelSource::SharedMemory { name } => {
-                let mut segment = self.shared_memory.open(name)?;
+                let name = name.clone();
+                let mut segment = self.shared_memory.open(&name)?;
                 if let Some(identity) = segment.identity()
-                    && may_be_left_behind(name)
+                    && may_be_left_behind(&name)
                 {
                     opened.push(LeftSegment { name: name.clone(), identity });
                 }
-                let mut bytes = self.copy_segment(segment.as_mut(), image)?;
+                let copied = self.copy_segment(segment.as_mut(), image);
+                self.record_segment(&name, segment.as_mut(), copied.as_deref().ok());
+                let mut bytes = copied?;
                 if image.dtype.order == ByteOrder::Big {
                     swap_to_little_endian(&mut bytes, image.dtype.element.size_bytes());
                 }
                 Ok(PixelBuffer::pooled(bytes, &self.pool))
             }
         }
+    }
+
+    fn record_segment(&self, name: &str, segment: &mut dyn Segment, copied: Option<&[u8]>) {
+        let Some(recorder) = &self.recorder else { return };
+        let mut recorder = recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bytes) = copied {
+            recorder.segment(name, bytes);
+        } else if let Ok(found_bytes @ 0..=MAX_RECORDED_SHORT_BYTES) = usize::try_from(segment.len_bytes()) {
+            // Too short for its image; the replay has to find it as short. What cannot be read stays away.
+            let mut bytes = Vec::with_capacity(found_bytes);
+            if segment.read_into(found_bytes, &mut bytes).is_ok() {
+                recorder.segment(name, &bytes);
+            }
+        }
+    }
+
+    /// Writes a message and its reply into the recording, if there is one. Returns why that ends here.
+    pub(crate) fn record(&self, frame: &[u8], reply: Option<&[u8]>) -> Option<String> {
+        self.recorder.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).exchange(frame, reply)
     }
 
     fn copy_segment(&self, segment: &mut dyn Segment, image: &ImagePayload) -> Result<Vec<u8>, ImageError> {
@@ -325,6 +352,7 @@ mod tests {
         BatchServer {
             limits: Limits::default(),
             data_socket: DataSocket::Rep,
+            recorder: None,
             shared_memory: Box::new(Shrinking { found }),
             pool: BufferPool::new(1 << 20, counters.clone()),
             in_flight: InFlight::new(1 << 20, counters.clone(), Arc::default()),

@@ -80,12 +80,12 @@ fn a_missing_segment_costs_its_own_item_only() {
     let item = |name: &str, id: &str| image_with_id(name, &[2, 2], "uint8", id);
     publish(&socket, json!([item(&segments[0].name, "a"), item(&missing, "b"), item(&segments[1].name, "c")]));
 
-    let batch = viewer.next_batch();
-    let kept: Vec<u8> = batch.items.iter().map(|item| pixels(item)[0]).collect();
-    assert_eq!(kept, [1, 3]);
     let problem = viewer.next_problem();
     assert_eq!(problem.severity, Severity::Error);
     assert!(problem.text.contains("image 2 of 3") && problem.text.contains(&missing), "{}", problem.text);
+    let batch = viewer.next_batch();
+    let kept: Vec<u8> = batch.items.iter().map(|item| pixels(item)[0]).collect();
+    assert_eq!(kept, [1, 3]);
     let ack = next_ack(&listener);
     assert_eq!((&ack["image_id"], &ack["status"]), (&json!("b"), &json!("error")));
     assert!(ack["error"].as_str().unwrap().contains("gone"), "{ack}");

@@ -27,11 +27,7 @@ const MAX_LISTED_ELEMENTS: usize = 1 << 20;
 /// Whether a frame claims to be a pickle: by the first byte of protocols 2 to 5, or as a dict or a call of protocol 0 or 1, which
 /// begins as no JSON does and ends with STOP.
 pub(super) fn is_pickle(frame: &[u8]) -> bool {
-    match frame {
-        [0x80, ..] => true,
-        [b'(' | b'}' | b'c', .., b'.'] => true,
-        _ => false,
-    }
+    matches!(frame, [0x80, ..] | [b'(' | b'}' | b'c', .., b'.'])
 }
 
 pub(super) fn message_from_pickle(frame: &[u8], limits: &BatchLimits) -> Result<PickledMessage, BatchError> {
@@ -41,10 +37,8 @@ pub(super) fn message_from_pickle(frame: &[u8], limits: &BatchLimits) -> Result<
         return Err(BatchError::NotAnObject { found: "a pickle that is no dict" });
     }
     let mut entries = entries_of(value);
-    let images = match entries.iter().rposition(|(key, _)| key.as_str() == Some("images")) {
-        Some(position) => Some(entries.remove(position).1),
-        None => None,
-    };
+    let position = entries.iter().rposition(|(key, _)| key.as_str() == Some("images"));
+    let images = position.map(|position| entries.remove(position).1);
     let mut reader = Reader { pixels: InlinePixels::new(), listed_elements: 0 };
     let mut message = match images {
         // A single image message: the item's fields are at the top.
