@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use wellscope_protocol::control::PongSpelling;
 use wellscope_protocol::endpoint::Transport;
+use wellscope_receiver::DataSocket;
 
 /// Exit codes, as `--help` lists them.
 pub mod exit_code {
@@ -43,6 +44,10 @@ pub struct Options {
     /// Port that producers up to polystore 0.2 listen on for acknowledgements
     #[arg(long, default_value_t = 7555, value_parser = parse_port)]
     pub ack_port: u16,
+
+    /// Kind of the data port: rep for producers that request, sub for those that publish (openhcs up to 0.5.13, polystore up to 0.1.8)
+    #[arg(long, value_enum, default_value_t = DataSocketOption::Rep)]
+    pub data_socket: DataSocketOption,
 
     /// How producers on this machine connect
     #[arg(long, value_enum, default_value_t = TransportOption::default())]
@@ -88,6 +93,10 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub log_file: Option<PathBuf>,
 
+    /// Record what producers send, and the replies, into DIR, a new folder: a bug report that can be replayed
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
+
     /// Print the GPUs, drivers and limits that were found, and exit
     #[arg(long)]
     pub info: bool,
@@ -114,6 +123,24 @@ impl From<TransportOption> for Transport {
         match option {
             TransportOption::Ipc => Self::Ipc,
             TransportOption::Tcp => Self::Tcp,
+        }
+    }
+}
+
+/// `--data-socket`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum DataSocketOption {
+    /// Producers request and wait for a reply
+    Rep,
+    /// Producers publish and get none
+    Sub,
+}
+
+impl From<DataSocketOption> for DataSocket {
+    fn from(option: DataSocketOption) -> Self {
+        match option {
+            DataSocketOption::Rep => Self::Rep,
+            DataSocketOption::Sub => Self::Sub,
         }
     }
 }
@@ -192,6 +219,10 @@ mod tests {
             "640x480",
             "--transport",
             "tcp",
+            "--data-socket",
+            "sub",
+            "--record",
+            "report",
             "--headless",
         ]);
         assert_eq!(options.port, 5600);
@@ -199,6 +230,8 @@ mod tests {
         assert_eq!(options.accent_color, Some([255, 128, 0]));
         assert_eq!(options.window_size, (640, 480));
         assert_eq!(options.transport, TransportOption::Tcp);
+        assert_eq!(options.data_socket, DataSocketOption::Sub);
+        assert_eq!(options.record, Some(PathBuf::from("report")));
         assert!(options.headless);
     }
 

@@ -131,6 +131,8 @@ fn receiver_config(options: &Options) -> anyhow::Result<ReceiverConfig> {
     let home = std::env::home_dir().context("no home directory: set HOME")?;
     Ok(ReceiverConfig {
         port: options.port,
+        data_socket: options.data_socket.into(),
+        record: options.record.clone(),
         control_port: options.control_port,
         ack_port: options.ack_port,
         transport: Transport::from(options.transport),
