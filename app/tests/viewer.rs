@@ -263,7 +263,7 @@ fn navigate_counts_a_layers_own_values_and_refuses_what_is_not_there() {
     };
     let missing = message(&navigate("nope", &[]));
     assert_eq!(missing, ("navigation_ack".into(), "No Napari layer is registered for route_key 'nope'.".into()));
-    assert!(message(&navigate(&key, &[("well", 3)])).1.contains("outside of 0..2"));
+    assert!(message(&navigate(&key, &[("well", 3)])).1.contains("outside the route-local extent 3"));
     assert!(message(&navigate(&key, &[("depth", 0)])).1.contains("no axis 'depth'"));
     assert_eq!(drawn(&viewer), [3], "a refused request changes nothing");
 }

@@ -498,7 +498,7 @@ fn payload_records_equal_the_real_ones() {
             shape: vec![16, 24],
             nonzero_count: 384,
             min_max,
-            max_array_elements_exceeded: None,
+            omitted: None,
         }),
         shape_payloads: vec![],
     };
@@ -541,7 +541,7 @@ fn values_beyond_the_limit_are_left_out_and_the_reply_says_why() {
         shape: vec![1],
         nonzero_count: 1,
         min_max: None,
-        max_array_elements_exceeded: Some(0),
+        omitted: Some(ArrayOmission::MaxArrayElements(0)),
     };
     let content = PayloadContent::Array { shape: vec![1], dtype: "uint8".to_owned(), nonzero_count: 1, min_max: None };
     let summary = PayloadSummary { data_type: "image".to_owned(), path: String::new(), components: vec![], content };

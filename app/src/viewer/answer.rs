@@ -1,5 +1,6 @@
 //! Control messages that change or describe the view: navigate, isolate, intensity, viewport, state, payloads.
 
+use indexmap::IndexSet;
 use wellscope_protocol::control::{
     ControlReply, ControlRequest, ImageIntensityOptions, IsolateLayersOptions, LayerIsolationAck, NavigateOptions,
     StateOptions,
@@ -16,8 +17,10 @@ impl Viewer {
     pub fn answer(&mut self, request: &ControlRequest) -> ControlReply {
         match request {
             ControlRequest::State(options) => ControlReply::State(self.state(options)),
+            ControlRequest::Payloads(options) => self.payloads(options),
             ControlRequest::Navigate(options) => self.navigate(options),
             ControlRequest::IsolateLayers(options) => self.isolate(options),
+            ControlRequest::ApplyIntensityWindow(options) => self.apply_intensity_window(options),
             ControlRequest::ImageIntensity(options) => self.set_intensity(options),
             ControlRequest::Viewport(viewport) => {
                 let [_, y, x] = viewport.center;
@@ -43,38 +46,78 @@ impl Viewer {
     fn navigate(&mut self, options: &NavigateOptions) -> ControlReply {
         let refuse = |message: String| ControlReply::error("navigation_ack", message);
         let Some(layer) = self.layers.get(&options.route_key) else {
-            return refuse(format!("No Napari layer is registered for route_key '{}'.", options.route_key));
+            return refuse(no_layer(&options.route_key));
         };
-        if options.data_index.is_some() && layer.kind == RouteKind::Image {
-            return refuse(format!("Layer '{}' holds images, which have no data_index.", layer.title));
-        }
         let places = match self.places(layer, &options.axis_indices) {
             Ok(places) => places,
             Err(message) => return refuse(message),
         };
-        let of_element = match options.data_index.map(|index| element_coordinate(layer, index)) {
-            None => None,
-            Some(Some(coordinate)) => Some(coordinate),
-            Some(None) => {
-                let index = options.data_index.unwrap_or_default();
-                return refuse(format!("Layer '{}' has no element with data_index {index}.", layer.title));
-            }
+        let of_element = match options.data_index.map(|index| self.places_of_element(layer, index, options, &places)) {
+            None => Vec::new(),
+            Some(Ok(places)) => places,
+            Some(Err(message)) => return refuse(message),
         };
         let id = layer.id;
-        self.go_to_places(of_element.into_iter().flatten().chain(places));
+        self.go_to_places(of_element.into_iter().chain(places));
         if let Some(visible) = options.visible {
             self.apply(ViewCommand::SetVisible(id, visible));
         }
-        if options.selected == Some(true) {
-            self.apply(ViewCommand::Select(id));
+        match options.selected {
+            Some(true) => self.apply(ViewCommand::Select(id)),
+            Some(false) if self.selected == Some(id) => {
+                self.selected = None;
+                self.touch();
+            }
+            Some(false) | None => {}
+        }
+        if let (Some(index), Some(layer)) = (options.data_index, self.layer_mut(id)) {
+            layer.selected_element = Some(index);
         }
         ControlReply::NavigationAck(self.state_of_route(&options.route_key))
     }
 
+    /// Where a shape or point of a layer lies, counted over all of its items in order of arrival.
+    fn places_of_element(
+        &self,
+        layer: &Layer,
+        index: u64,
+        options: &NavigateOptions,
+        asked: &[(AxisId, ValueId)],
+    ) -> Result<Vec<(AxisId, ValueId)>, String> {
+        if layer.kind == RouteKind::Image {
+            return Err("Target layer does not support native feature-bearing data selection.".to_owned());
+        }
+        let places = element_places(layer, index)
+            .map_err(|count| format!("Viewer data_index {index} is outside {count} populated feature row(s)."))?;
+        let is_selected = options.selected.unwrap_or(self.selected == Some(layer.id));
+        if !options.visible.unwrap_or(layer.visible) || !is_selected {
+            return Err("Viewer data_index requires the target result layer to be visible and selected.".to_owned());
+        }
+        let local = self.local_indices(layer);
+        let conflicts: Vec<String> = asked
+            .iter()
+            .filter_map(|(axis, value)| {
+                let (_, actual) = places.iter().find(|(other, actual)| other == axis && actual != value)?;
+                let component = &self.axes.get(*axis).component;
+                Some(format!("'{component}': ({}, {})", local.place(*axis, *actual), local.place(*axis, *value)))
+            })
+            .collect();
+        if !conflicts.is_empty() {
+            let conflicts = conflicts.join(", ");
+            return Err(format!(
+                "Viewer data_index axis coordinates conflict with explicit axis_indices: {{{conflicts}}}."
+            ));
+        }
+        Ok(places)
+    }
+
     fn isolate(&mut self, options: &IsolateLayersOptions) -> ControlReply {
-        let asked = || options.visible_route_keys.iter().chain(&options.selected_route_key);
-        let missing: Vec<String> = asked().filter(|key| !self.layers.contains_key(*key)).cloned().collect();
-        let everything = StateOptions::default();
+        // Without a route to select, the first to show is selected; what is selected is shown too.
+        let selected = options.selected_route_key.as_ref().or_else(|| options.visible_route_keys.first());
+        let shown: IndexSet<&String> = options.visible_route_keys.iter().chain(selected).collect();
+        let missing: Vec<String> =
+            shown.iter().filter(|key| !self.layers.contains_key(**key)).map(|key| (*key).clone()).collect();
+        let everything = without_items(None);
         if !missing.is_empty() {
             return ControlReply::LayerIsolationAck(LayerIsolationAck {
                 state: self.state(&everything),
@@ -82,23 +125,24 @@ impl Viewer {
                 missing_route_keys: missing,
             });
         }
-        let selected = options.selected_route_key.as_ref().or_else(|| options.visible_route_keys.first());
         let target = selected.and_then(|key| self.layers.get(key)).map(|layer| layer.id);
-        if let Some(layer) = target.and_then(|id| self.layer(id)) {
-            match self.places(layer, &options.axis_indices) {
-                Ok(places) => self.go_to_places(places),
-                Err(message) => return ControlReply::error("layer_isolation_ack", message),
-            }
-        }
+        let places = match target.and_then(|id| self.layer(id)).map(|layer| self.places(layer, &options.axis_indices)) {
+            None => Vec::new(),
+            Some(Ok(places)) => places,
+            Some(Err(message)) => return ControlReply::error("layer_isolation_ack", message),
+        };
+        let moves = places.iter().any(|(axis, value)| self.axes.get(*axis).current() != Some(*value));
+        self.go_to_places(places);
+        let was_selected = self.selected;
         let mut changed = 0;
         for layer in self.layers.values_mut() {
-            let visible = options.visible_route_keys.contains(&layer.route_key);
-            changed += u64::from(layer.visible != visible);
+            let visible = shown.contains(&layer.route_key);
+            let is_target = target == Some(layer.id);
+            let changes_selection = is_target != (was_selected == Some(layer.id));
+            changed += u64::from(layer.visible != visible || changes_selection || (is_target && moves));
             layer.visible = visible;
         }
-        if let (Some(_), Some(id)) = (&options.selected_route_key, target) {
-            self.selected = Some(id);
-        }
+        self.selected = target;
         self.touch();
         ControlReply::LayerIsolationAck(LayerIsolationAck {
             state: self.state(&everything),
@@ -110,7 +154,7 @@ impl Viewer {
     fn set_intensity(&mut self, options: &ImageIntensityOptions) -> ControlReply {
         let refuse = |message: String| ControlReply::error("image_intensity_ack", message);
         let Some(layer) = self.layers.get(&options.route_key) else {
-            return refuse(format!("No Napari layer is registered for route_key '{}'.", options.route_key));
+            return refuse(no_layer(&options.route_key));
         };
         if layer.kind != RouteKind::Image {
             return refuse(format!("Layer '{}' holds no images, so it has no intensity.", layer.title));
@@ -129,7 +173,7 @@ impl Viewer {
     }
 
     fn state_of_route(&self, route_key: &str) -> wellscope_protocol::control::StateReply {
-        self.state(&StateOptions { route_key: Some(route_key.to_owned()), ..StateOptions::default() })
+        self.state(&without_items(Some(route_key)))
     }
 
     /// Slider values behind indices that count a layer's own values.
@@ -137,14 +181,15 @@ impl Viewer {
         let place = |(component, index): &(String, u64)| {
             let found = self.axes.find(component).filter(|(axis, _)| layer.axes.contains(axis));
             let Some((axis, _)) = found else {
-                let known: Vec<&str> = layer.axes.iter().map(|id| self.axes.get(*id).component.as_str()).collect();
-                return Err(format!("Layer '{}' has no axis '{component}'; it has {known:?}.", layer.title));
+                let known: Vec<_> = layer.axes.iter().map(|id| format!("'{}'", self.axes.get(*id).component)).collect();
+                let (route, known) = (&layer.route_key, known.join(", "));
+                return Err(format!("Route '{route}' has no axis '{component}'; available axes are ({known})."));
             };
             let values = self.layer_values(layer, axis);
             let value = usize::try_from(*index).ok().and_then(|index| values.get(index));
             let Some(value) = value else {
-                let last = values.len().saturating_sub(1);
-                return Err(format!("Axis index {index} of '{component}' is outside of 0..{last}."));
+                let extent = values.len();
+                return Err(format!("Axis '{component}' index {index} is outside the route-local extent {extent}."));
             };
             Ok((axis, *value))
         };
@@ -159,16 +204,30 @@ impl Viewer {
     }
 }
 
-/// Where the `index`th shape or point of a layer lies, counted over all of its items in order of arrival.
-fn element_coordinate(layer: &Layer, index: u64) -> Option<Vec<(AxisId, ValueId)>> {
+pub(super) fn no_layer(route_key: &str) -> String {
+    format!("No Napari layer is registered for route_key '{route_key}'.")
+}
+
+/// States that accompany a change list no items, as the incumbent's.
+fn without_items(route_key: Option<&str>) -> StateOptions {
+    StateOptions {
+        route_key: route_key.map(str::to_owned),
+        include_component_values: false,
+        include_payload_summaries: false,
+        ..StateOptions::default()
+    }
+}
+
+/// Where the `index`th shape or point of a layer lies, or how many there are.
+fn element_places(layer: &Layer, index: u64) -> Result<Vec<(AxisId, ValueId)>, u64> {
     let mut before = 0_u64;
     for (coordinate, entry) in layer.entries() {
         if let Entry::Shapes(set) = entry {
             before += set.shapes.len() as u64;
             if index < before {
-                return Some(layer.axes.iter().filter_map(|axis| Some((*axis, coordinate.get(*axis)?))).collect());
+                return Ok(layer.axes.iter().filter_map(|axis| Some((*axis, coordinate.get(*axis)?))).collect());
             }
         }
     }
-    None
+    Err(before)
 }

@@ -166,6 +166,9 @@ pub struct Layer {
     pub host_bytes: u64,
     /// Everything that it covers.
     pub extent: Option<Extent>,
+    /// The shape or point that a client last pointed at (`navigate` with `data_index`), counted over all of the layer's
+    /// items in order of arrival. Forgotten when items are replaced: the count may then mean another.
+    pub selected_element: Option<u64>,
     /// `clear_state` came: what is there stays visible until the route's next item replaces all of it.
     pub stale: bool,
     entries: IndexMap<Coordinate, Entry>,
@@ -190,6 +193,7 @@ impl Layer {
             item_count: 0,
             host_bytes: 0,
             extent: None,
+            selected_element: None,
             stale: false,
             entries: IndexMap::new(),
             seen: HashMap::new(),
@@ -216,6 +220,7 @@ impl Layer {
         if let Some(replaced) = self.entries.insert(coordinate, entry) {
             self.item_count -= usize::from(replaced.opens_item());
             self.host_bytes -= replaced.host_bytes();
+            self.selected_element = None;
         }
         first_seen
     }
@@ -226,6 +231,7 @@ impl Layer {
         self.item_count = 0;
         self.host_bytes = 0;
         self.extent = None;
+        self.selected_element = None;
         self.stale = false;
         self.announced.clear();
         let seen = std::mem::take(&mut self.seen);

@@ -10,8 +10,10 @@ pub mod camera;
 pub mod command;
 pub mod display;
 pub mod ingest;
+mod intensity_window;
 pub mod layer;
 pub mod overlay;
+mod payloads;
 pub mod resolve;
 pub mod state;
 

@@ -10,7 +10,7 @@ use wellscope_protocol::control::{
 use wellscope_protocol::pickle::PickleValue;
 use wellscope_protocol::route::RouteKind;
 
-use crate::statistics::ValueRange;
+use crate::statistics::{PlaneStatistics, ValueRange};
 use crate::viewer::Viewer;
 use crate::viewer::axes::{AxisId, ValueId};
 use crate::viewer::layer::{Entry, Layer, Plane, ShapeSet};
@@ -42,7 +42,7 @@ impl Viewer {
     }
 
     /// Axis names and slider places, slowest first, ending in y and x.
-    fn steps(&self) -> (Vec<String>, Vec<i64>) {
+    pub(super) fn steps(&self) -> (Vec<String>, Vec<i64>) {
         if self.axes.iter().next().is_none() {
             // napari's names of the axes of an empty viewer.
             return (vec!["-2".into(), "-1".into()], vec![0, 0]);
@@ -105,7 +105,7 @@ impl Viewer {
             visible: layer.visible,
             selected: self.selected == Some(layer.id),
             feature_row_count: feature_rows(layer),
-            selected_data_indices: Vec::new(),
+            selected_data_indices: layer.selected_element.into_iter().collect(),
             pending_update: false,
         }
     }
@@ -162,7 +162,7 @@ impl Viewer {
     }
 }
 
-fn data_type(kind: RouteKind) -> &'static str {
+pub(super) fn data_type(kind: RouteKind) -> &'static str {
     match kind {
         RouteKind::Image => "image",
         RouteKind::Shapes => "shapes",
@@ -186,11 +186,11 @@ fn feature_rows(layer: &Layer) -> u64 {
     rows.sum()
 }
 
-fn address_values(address: &Address) -> NamedValues {
+pub(super) fn address_values(address: &Address) -> NamedValues {
     address.iter().map(|(component, value)| (component.clone(), value.into())).collect()
 }
 
-fn identity_values(identity: &ProducerIdentity) -> NamedValues {
+pub(super) fn identity_values(identity: &ProducerIdentity) -> NamedValues {
     let text = |value: &Option<String>| PickleValue::from(value.clone());
     vec![
         ("origin".into(), identity.origin.clone().into()),
@@ -223,20 +223,27 @@ fn array_content(plane: &Plane) -> PayloadContent {
     PayloadContent::Array {
         shape: plane.item.shape.clone(),
         dtype: plane.source.element.name().to_owned(),
-        nonzero_count: statistics.map_or(0, |statistics| statistics.nonzero_count),
-        min_max: statistics.and_then(|statistics| statistics.range).map(|range| match range {
-            ValueRange::Integer { min, max } => (integer(min), integer(max)),
-            ValueRange::Float { min, max } => (min.into(), max.into()),
-        }),
+        // numpy counts NaN as not zero.
+        nonzero_count: statistics.map_or(0, |statistics| statistics.nonzero_count + statistics.nan_count),
+        min_max: statistics.and_then(measured_range),
     }
 }
 
-/// 64-bit integers keep every digit; unsigned ones above the pickle's signed range travel as floats.
-fn integer(value: i128) -> PickleValue {
-    i64::try_from(value).map_or_else(|_| (value as f64).into(), PickleValue::from)
+/// Smallest and largest finite value as Python would hold them.
+pub(super) fn measured_range(statistics: &PlaneStatistics) -> Option<(PickleValue, PickleValue)> {
+    statistics.range.map(|range| match range {
+        ValueRange::Integer { min, max } if statistics.is_bool() => ((min != 0).into(), (max != 0).into()),
+        ValueRange::Integer { min, max } => (integer(min), integer(max)),
+        ValueRange::Float { min, max } => (min.into(), max.into()),
+    })
 }
 
-fn shapes_content(set: &ShapeSet) -> PayloadContent {
+/// No element type exceeds what one of the two holds.
+fn integer(value: i128) -> PickleValue {
+    i64::try_from(value).map_or_else(|_| (value as u64).into(), PickleValue::from)
+}
+
+pub(super) fn shapes_content(set: &ShapeSet) -> PayloadContent {
     let mut coordinates = 0;
     let mut bounds: Option<ShapeBounds> = None;
     let (mut missing, mut outside) = (0, 0);

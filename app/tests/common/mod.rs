@@ -126,7 +126,31 @@ pub fn batch(sent: Vec<Sent>) -> ReceivedBatch {
     batch_with(config(&[]), ComponentNames::new(), ComponentDomain::new(), sent)
 }
 
+/// A batch in the default config whose items have another identity and these paths.
+pub fn batch_as(
+    sent: Vec<Sent>,
+    identity_of: impl Fn(ProducerIdentity) -> ProducerIdentity,
+    paths: &[String],
+) -> ReceivedBatch {
+    let mut all = batch(Vec::new());
+    let config = config(&[]);
+    all.items = sent
+        .into_iter()
+        .zip(paths)
+        .map(|(sent, path)| {
+            let identity = identity_of(identity(sent.step));
+            received_as(sent, &config, identity, path)
+        })
+        .collect();
+    all
+}
+
 fn received(sent: Sent, config: &DisplayConfig) -> ReceivedItem {
+    let identity = identity(sent.step);
+    received_as(sent, config, identity, "/plate/x.tif")
+}
+
+fn received_as(sent: Sent, config: &DisplayConfig, identity: ProducerIdentity, path: &str) -> ReceivedItem {
     let address: Address = sent.address.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let (payload, pixels) = match sent.payload {
         SentPayload::Flat(value, shape) => {
@@ -154,10 +178,10 @@ fn received(sent: Sent, config: &DisplayConfig) -> ReceivedItem {
         }
     };
     let item = Item {
-        path: "/plate/x.tif".into(),
+        path: path.into(),
         address,
         image_id: None,
-        producer_identity: Some(identity(sent.step)),
+        producer_identity: Some(identity),
         ack_route: None,
         payload,
     };

@@ -176,7 +176,8 @@ impl ControlClient {
         socket.wait_until_connected(timeout)?;
         let left = timeout.saturating_sub(started.elapsed());
         let reply = socket.request(pickle::encode(&PickleValue::dict(message)), left, left)?;
-        pickle::decode(&reply, &PickleLimits::default()).map_err(|cause| ControlError::Unreadable { request, cause })
+        pickle::decode(&reply, &PickleLimits::CONTROL_REPLY)
+            .map_err(|cause| ControlError::Unreadable { request, cause })
     }
 
     fn successful(

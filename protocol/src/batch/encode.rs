@@ -1,6 +1,7 @@
 //! Writing a batch as a producer does, in the spelling of polystore 0.2.19 (G3) and, where an item has an ack route, 0.6.3
 //! (G4). For the Rust client, tests and benches.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use half::f16;
@@ -9,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Address, Batch, ComponentDomain, ComponentNames, ImagePayload, Item, Payload, PixelSource, ProducerIdentity, Shape,
-    ShapeGeometry, VariableSize,
+    VariableSize,
 };
 use crate::component::ComponentValue;
 use crate::dtype::ElementType;
@@ -138,7 +139,7 @@ struct WireIdentity<'a> {
 struct WireShape<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
-    coordinates: Vec<[f64; 2]>,
+    coordinates: Cow<'a, [[f64; 2]]>,
     metadata: &'a Map<String, Value>,
 }
 
@@ -259,17 +260,8 @@ fn float_value(number: f64) -> Value {
 
 fn wire_shapes(shapes: &[Shape]) -> WirePayload<'_> {
     fn wire_shape(shape: &Shape) -> WireShape<'_> {
-        let Shape { geometry, metadata, .. } = shape;
-        let (kind, coordinates) = match geometry {
-            ShapeGeometry::Polygon(vertices) => ("polygon", vertices.clone()),
-            ShapeGeometry::Path(vertices) => ("path", vertices.clone()),
-            ShapeGeometry::Rectangle(corners) => ("rectangle", corners.clone()),
-            ShapeGeometry::Points(points) => ("points", points.clone()),
-            ShapeGeometry::Ellipse { center: [y, x], radii: [ry, rx] } => {
-                ("ellipse", vec![[y - ry, x - rx], [y - ry, x + rx], [y + ry, x + rx], [y + ry, x - rx]])
-            }
-        };
-        WireShape { kind, coordinates, metadata }
+        let (kind, coordinates) = shape.geometry.wire_form();
+        WireShape { kind, coordinates, metadata: &shape.metadata }
     }
     WirePayload::Shapes { shapes: shapes.iter().map(wire_shape).collect() }
 }

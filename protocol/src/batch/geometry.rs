@@ -1,5 +1,6 @@
 //! Shapes measured: what they cover and how they are outlined.
 
+use std::borrow::Cow;
 use std::f64::consts::TAU;
 
 use super::{Shape, ShapeGeometry};
@@ -23,6 +24,19 @@ impl ShapeGeometry {
         match self {
             Self::Polygon(points) | Self::Path(points) | Self::Rectangle(points) | Self::Points(points) => points.len(),
             Self::Ellipse { .. } => 4,
+        }
+    }
+
+    /// Its type and coordinates as polystore 0.2.19 sends them, `[y, x]` in pixels.
+    pub fn wire_form(&self) -> (&'static str, Cow<'_, [[f64; 2]]>) {
+        match self {
+            Self::Polygon(points) => ("polygon", points.into()),
+            Self::Path(points) => ("path", points.into()),
+            Self::Rectangle(points) => ("rectangle", points.into()),
+            Self::Points(points) => ("points", points.into()),
+            Self::Ellipse { center: [y, x], radii: [ry, rx] } => {
+                ("ellipse", vec![[y - ry, x - rx], [y - ry, x + rx], [y + ry, x + rx], [y + ry, x - rx]].into())
+            }
         }
     }
 

@@ -16,7 +16,8 @@ mod request_payload;
 mod state;
 
 pub use payloads::{
-    ArrayValues, LayerPayloads, PayloadContent, PayloadRecord, PayloadSummary, PayloadsReply, ShapeBounds,
+    ArrayOmission, ArrayValues, LayerPayloads, PayloadContent, PayloadRecord, PayloadSummary, PayloadsReply,
+    ShapeBounds, shape_payload,
 };
 pub use pong::{Application, Pong, PongSpelling, ProcessIdentity, ProcessUsage};
 pub use reply::{
@@ -49,6 +50,25 @@ fn texts(values: &[String]) -> PickleValue {
 
 fn numbers(values: &[f64]) -> PickleValue {
     PickleValue::tuple(values.iter().copied())
+}
+
+impl From<&serde_json::Value> for PickleValue {
+    /// Lists become tuples, as the incumbent's replies have them.
+    fn from(value: &serde_json::Value) -> Self {
+        use serde_json::Value;
+        match value {
+            Value::Null => Self::None,
+            Value::Bool(value) => Self::Bool(*value),
+            Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+                (Some(number), _) => Self::Int(number),
+                (None, Some(number)) => Self::UInt(number),
+                (None, None) => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Value::String(text) => Self::Str(text.clone()),
+            Value::Array(items) => Self::Tuple(items.iter().map(Self::from).collect()),
+            Value::Object(fields) => Self::dict(fields.iter().map(|(key, value)| (key.as_str(), Self::from(value)))),
+        }
+    }
 }
 
 impl From<&ComponentValue> for PickleValue {

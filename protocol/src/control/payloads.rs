@@ -1,7 +1,9 @@
 //! Single planes and shapes described: what "payloads" answers, and the summaries in "state".
 
+use super::request::ShapeDetail;
 use super::state::{Viewport, viewer};
 use super::{NamedValues, dict_of, dicts_of, numbers, texts};
+use crate::batch::Shape;
 use crate::pickle::PickleValue;
 
 /// Smallest box around all coordinates of an item.
@@ -109,6 +111,19 @@ fn push_min_max(items: &mut Vec<(&str, PickleValue)>, min_max: Option<&(PickleVa
     }
 }
 
+/// Why values that were asked for are left out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ArrayOmission {
+    /// The item holds shapes or points.
+    NotAnArray,
+    /// More slices were asked for than the array has axes.
+    TooManySlices,
+    /// The slice is larger than the limit that the request names.
+    MaxArrayElements(u64),
+    /// The reply holds as many values as one reply may. A limit of our own; the incumbent has none.
+    MaxReplyElements(u64),
+}
+
 /// Pixel values of one plane, or why they are left out.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ArrayValues {
@@ -126,8 +141,8 @@ pub struct ArrayValues {
     pub nonzero_count: u64,
     /// Smallest and largest value of the slice.
     pub min_max: Option<(PickleValue, PickleValue)>,
-    /// The limit that left the values out, if they are.
-    pub max_array_elements_exceeded: Option<u64>,
+    /// Why the values are left out, if they are.
+    pub omitted: Option<ArrayOmission>,
 }
 
 fn ranges(values: &[(u64, u64)]) -> PickleValue {
@@ -135,8 +150,29 @@ fn ranges(values: &[(u64, u64)]) -> PickleValue {
 }
 
 impl ArrayValues {
+    /// For an item that has no array.
+    pub fn not_an_array() -> Self {
+        Self {
+            values: Vec::new(),
+            slice_ranges: Vec::new(),
+            requested_slice_ranges: None,
+            dtype: String::new(),
+            shape: Vec::new(),
+            nonzero_count: 0,
+            min_max: None,
+            omitted: Some(ArrayOmission::NotAnArray),
+        }
+    }
+
     fn summary(&self) -> PickleValue {
-        let omitted = self.max_array_elements_exceeded;
+        let omitted = self.omitted;
+        if omitted == Some(ArrayOmission::NotAnArray) {
+            return PickleValue::dict([
+                ("requested", true.into()),
+                ("included", false.into()),
+                ("omitted_reason", PickleValue::from("payload_not_ndarray")),
+            ]);
+        }
         let mut items: Vec<(&str, PickleValue)> = vec![
             ("requested", true.into()),
             ("included", omitted.is_none().into()),
@@ -150,14 +186,33 @@ impl ArrayValues {
             ("nonzero_count", self.nonzero_count.into()),
         ]);
         push_min_max(&mut items, self.min_max.as_ref());
-        if let Some(limit) = omitted {
-            items.extend([
+        match omitted {
+            None | Some(ArrayOmission::NotAnArray) => {}
+            Some(ArrayOmission::TooManySlices) => {
+                items.push(("omitted_reason", "slice_rank_exceeds_array_rank".into()));
+            }
+            Some(ArrayOmission::MaxArrayElements(limit)) => items.extend([
                 ("omitted_reason", "max_array_elements_exceeded".into()),
                 ("max_array_elements", limit.into()),
-            ]);
+            ]),
+            Some(ArrayOmission::MaxReplyElements(limit)) => items.extend([
+                ("omitted_reason", "max_reply_elements_exceeded".into()),
+                ("max_reply_elements", limit.into()),
+            ]),
         }
         PickleValue::dict(items)
     }
+}
+
+/// A shape as the wire has it: a dict with `type`, `coordinates` and `metadata`, or without the coordinates.
+pub fn shape_payload(shape: &Shape, detail: ShapeDetail) -> PickleValue {
+    let (kind, coordinates) = shape.geometry.wire_form();
+    let metadata = shape.metadata.iter().map(|(key, value)| (key.as_str(), PickleValue::from(value)));
+    let coordinates = || PickleValue::tuple(coordinates.iter().map(|row| numbers(row)));
+    let mut items = vec![("type", PickleValue::from(kind))];
+    items.extend((detail == ShapeDetail::Full).then(|| ("coordinates", coordinates())));
+    items.push(("metadata", PickleValue::dict(metadata)));
+    PickleValue::dict(items)
 }
 
 /// One item with its values.
@@ -178,7 +233,7 @@ pub struct PayloadRecord {
 impl PayloadRecord {
     fn to_value(&self, route_key: &str) -> PickleValue {
         let values = self.array_values.as_ref();
-        let shown = values.filter(|values| values.max_array_elements_exceeded.is_none());
+        let shown = values.filter(|values| values.omitted.is_none());
         PickleValue::dict([
             ("route_key", route_key.into()),
             ("data_type", self.summary.data_type.as_str().into()),
