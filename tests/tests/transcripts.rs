@@ -8,8 +8,9 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test that unwraps says where it failed")]
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -107,9 +108,9 @@ impl Drop for Segments {
 
 /// Sends the messages of a case to a receiver of its own; gives what it replied and delivered.
 fn replay(case: &Case, record: Option<PathBuf>) -> Value {
-    // Cases name the same segments, and the tests of a file run at once.
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    // Cases name the same segments, and tests run at once, each perhaps in a process of its own.
+    let turn = File::create(std::env::temp_dir().join("wellscope-transcripts.lock")).unwrap();
+    turn.lock().unwrap();
     let home = tempfile::tempdir().unwrap();
     let mut config = ReceiverConfig::new(home.path().to_owned());
     (config.transport, config.data_socket, config.record) = (Transport::Ipc, case.data_socket, record);
