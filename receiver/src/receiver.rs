@@ -76,9 +76,9 @@ impl Receiver {
         let endpoints = bound.endpoints.clone();
         let recorder =
             config.record.as_deref().map(|folder| {
-                Recorder::create(folder, limits.max_recording_bytes)
-                    .map(Mutex::new)
-                    .map_err(|source| StartError::Folder { action: "record into a new folder", path: folder.to_owned(), source })
+                Recorder::create(folder, limits.max_recording_bytes).map(Mutex::new).map_err(|source| {
+                    StartError::Folder { action: "record into a new folder", path: folder.to_owned(), source }
+                })
             });
 
         let counters = Arc::new(Counters::default());
