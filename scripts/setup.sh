@@ -151,10 +151,15 @@ make_producer_venvs() {
     export WELLSCOPE_TEST_PRODUCERS="$producers"
 }
 
-# make_test_venvs: sets WELLSCOPE_TEST_PYTHON_G1, ..._G2 and ..._OPENHCS too, which only tests need.
+# make_test_venvs: sets WELLSCOPE_TEST_PYTHON_G0, ..._G1_OPENHCS, ..._G1, ..._G2 and ..._OPENHCS too, which only tests
+# need.
 make_test_venvs() {
     make_producer_venvs
     # Older packages and OpenHCS ask for much that their streaming parts never import.
+    make_venv g0 "$WELLSCOPE_TEST_PRODUCERS/requirements-g0.txt" --no-deps
+    export WELLSCOPE_TEST_PYTHON_G0="$VENV_PYTHON"
+    make_venv g1-openhcs "$WELLSCOPE_TEST_PRODUCERS/requirements-g1-openhcs.txt" --no-deps
+    export WELLSCOPE_TEST_PYTHON_G1_OPENHCS="$VENV_PYTHON"
     make_venv g1 "$WELLSCOPE_TEST_PRODUCERS/requirements-g1.txt" --no-deps
     export WELLSCOPE_TEST_PYTHON_G1="$VENV_PYTHON"
     make_venv g2 "$WELLSCOPE_TEST_PRODUCERS/requirements-g2.txt" --no-deps

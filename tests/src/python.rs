@@ -12,6 +12,10 @@ use crate::viewer::ViewerProcess;
 /// Which released packages send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Generation {
+    /// openhcs 0.1.0: publishes images over TCP, and unlinks its shared memory when it ends.
+    G0,
+    /// openhcs 0.5.0: publishes images, and leaves shared memory for the viewer to unlink.
+    G1OpenHcs,
     /// polystore 0.1.7 with zmqruntime 0.1.8: publishes, and gets no reply.
     G1,
     /// polystore 0.1.9 with zmqruntime 0.1.8: leaves shared memory for the viewer to unlink.
@@ -26,6 +30,8 @@ impl Generation {
     /// Environment variable that names the interpreter.
     fn variable(self) -> &'static str {
         match self {
+            Self::G0 => "WELLSCOPE_TEST_PYTHON_G0",
+            Self::G1OpenHcs => "WELLSCOPE_TEST_PYTHON_G1_OPENHCS",
             Self::G1 => "WELLSCOPE_TEST_PYTHON_G1",
             Self::G2 => "WELLSCOPE_TEST_PYTHON_G2",
             Self::G3 => "WELLSCOPE_TEST_PYTHON_G3",
@@ -36,6 +42,7 @@ impl Generation {
     /// The script of `tests/producers` that streams with these packages.
     fn producer(self) -> &'static str {
         match self {
+            Self::G0 | Self::G1OpenHcs => "stream_openhcs.py",
             Self::G1 | Self::G2 => "stream_g2.py",
             Self::G3 | Self::G4 => "stream.py",
         }
@@ -59,7 +66,8 @@ pub struct Streamed {
 impl ViewerProcess {
     /// Streams a plan of `tests/producers/stream.py` to this viewer through the real backend.
     ///
-    /// In `batches`, G1 and G2 add `reply`; in `done`, `segments_left`.
+    /// G1 and G2 add `reply` to each batch, and `segments_left` to what they report at the end. G0 and openhcs 0.5.0 send
+    /// images only and report neither; they add `counted`, the items that the viewer's state counted.
     pub fn stream(&self, generation: Generation, mut plan: Value) -> anyhow::Result<Streamed> {
         plan["port"] = self.port.into();
         plan["transport"] = self.transport.into();
@@ -102,7 +110,9 @@ impl ViewerProcess {
                 bail!("a batch was refused: {batch}");
             }
         }
-        let settled = self.control(generation, &["settle"])?;
+        // Older packages bring no client that settles.
+        let client = if generation == Generation::G4 { generation } else { Generation::G3 };
+        let settled = self.control(client, &["settle"])?;
         if settled["settle_phase"] != "complete" {
             bail!("not settled: {settled}");
         }

@@ -203,3 +203,44 @@ fn early_layers(viewer: &ViewerProcess) -> Vec<String> {
     routes.sort_by_key(Value::to_string);
     routes.iter().map(|route| route.as_str().unwrap().to_owned()).collect()
 }
+
+#[test]
+fn polystore_0_1_7_publishes_and_the_viewer_unlinks_what_it_left() {
+    let viewer = ViewerProcess::start("ipc", &["--data-socket", "sub"]).unwrap();
+    let streamed = viewer.stream(Generation::G1, plate()).unwrap();
+    assert_eq!(streamed.batches[0]["error"], Value::Null);
+    assert_eq!(streamed.batches[0]["reply"], Value::Null, "a publisher gets no reply");
+    assert_eq!(streamed.done["all_acknowledged"], true, "{streamed:?}");
+    assert_eq!(streamed.done["tracker"], json!({"sent": 4, "processed": 4, "pending": 0}));
+    assert_eq!(streamed.done["segments_left"], json!([]));
+    assert_eq!(early_layers(&viewer), ["default_layer", "default_layer_points", "default_layer_shapes"]);
+}
+
+/// Streams the plate's images through the backend inside an old OpenHCS; the one layer that comes of them.
+fn images_of_openhcs(generation: Generation, transport: &'static str) -> Value {
+    let viewer = ViewerProcess::start(transport, &["--data-socket", "sub"]).unwrap();
+    let mut images = plate();
+    images["batches"][0]["items"].as_array_mut().unwrap().retain(|item| item.get("array").is_some());
+    let streamed = viewer.stream_and_settle(generation, images).unwrap();
+    assert_eq!(streamed.done, json!({"done": true, "sent": 2, "counted": 2}));
+    let state = viewer.control(Generation::G3, &["state"]).unwrap();
+    assert_eq!((&state["layer_count"], &state["wellscope"]["problems"]), (&json!(1), &json!([])), "{state}");
+    let layer = state["layers"][0].clone();
+    assert_eq!(layer["data_shape"], json!([1, 1, 1, 1, 2, 48, 64]));
+    layer
+}
+
+#[test]
+fn openhcs_0_1_0_publishes_over_tcp() {
+    let layer = images_of_openhcs(Generation::G0, "tcp");
+    assert_eq!(layer["route_key"], "step_00_Blur");
+    assert_eq!(layer["labels"], json!({"well": ["Well A01", "Well B02"]}), "it sends no names");
+}
+
+#[test]
+fn openhcs_0_5_0_publishes_over_ipc() {
+    let layer = images_of_openhcs(Generation::G1OpenHcs, "ipc");
+    assert_eq!(layer["route_key"], "default_layer");
+    assert_eq!(layer["labels"], json!({"well": ["A01", "B02"]}));
+    assert_eq!(layer["scalar_labels"], json!(["Site 1", "Ch1: DAPI", "Z 1", "T 1"]));
+}
