@@ -124,6 +124,7 @@ fn openhcs_drives(transport: &'static str) {
     assert_eq!(refusal(&lines, "navigate_nowhere"), "No Napari layer is registered for route_key 'no such route'.");
     let to_result = taken(&lines, "navigate_to_result");
     assert_eq!(to_result["feature_row_count"], 2);
+    assert_eq!(to_result["selected_data_indices"], json!([0]));
     assert_eq!(to_result["current_step"][4], 1, "the outlines are in the second well");
 
     let isolated = taken(&lines, "isolate_layers");
@@ -139,6 +140,20 @@ fn openhcs_drives(transport: &'static str) {
         let picture = Picture::read(Path::new(shot["resource"]["path"].as_str().unwrap())).unwrap();
         assert_eq!(json!([picture.width, picture.height]), json!([shot["width"], shot["height"]]), "{message}");
     }
+
+    let window = taken(&lines, "apply_intensity_window");
+    assert_eq!((&window["applied"], &window["axis_indices"]), (&json!(true), &json!({"well": 1})));
+    assert_eq!(window["resolved_limits"], json!([0.0, 3000.0]));
+    assert_eq!(window["contributing_pixel_count"], 48 * 64);
+    let payloads = taken(&lines, "payloads");
+    let images = &route(&payloads["layers"], IMAGES)["payloads"];
+    assert_eq!(images.as_array().map(Vec::len), Some(2), "{images}");
+    assert_eq!(images[0]["array_value_summary"]["omitted_reason"], "max_array_elements_exceeded");
+    let sample = taken(&lines, "sample_image");
+    assert_eq!(sample["sample_included_count"], 2);
+    assert_eq!(sample["records"][0]["array_values"], json!([[0, 0, 0], [0, 0, 0]]));
+    let outlines = taken(&lines, "summarize_rois");
+    assert_eq!((&outlines["total_roi_count"], &outlines["total_roi_member_count"]), (&json!(1), &json!(2)));
 
     let lines = viewer.openhcs(&["stop"]).unwrap();
     assert_eq!(result(&lines, "clear_state", "lifecycle"), true);
