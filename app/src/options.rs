@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use wellscope_protocol::control::PongSpelling;
-use wellscope_protocol::endpoint::Transport;
+use wellscope_protocol::endpoint::{EndpointNaming, Transport};
 use wellscope_receiver::DataSocket;
 
 /// Exit codes, as `--help` lists them.
@@ -53,6 +53,10 @@ pub struct Options {
     #[arg(long, value_enum, default_value_t = TransportOption::default())]
     pub transport: TransportOption,
 
+    /// Whose names the Unix sockets have; polystore's follow its POLYSTORE_ZMQ_* variables
+    #[arg(long, value_enum, default_value_t = SocketNames::Openhcs)]
+    pub socket_names: SocketNames,
+
     /// Address to listen on with --transport tcp; anything but loopback lets other machines connect, without a password
     #[arg(long, default_value = "127.0.0.1")]
     pub bind: IpAddr,
@@ -96,6 +100,22 @@ pub struct Options {
     /// Record what producers send, and the replies, into DIR, a new folder: a bug report that can be replayed
     #[arg(long, value_name = "DIR")]
     pub record: Option<PathBuf>,
+
+    /// Longest message that is read; a peer that announces more is disconnected
+    #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = parse_bytes, help_heading = "Limits")]
+    pub max_message: u64,
+
+    /// Largest image that is taken
+    #[arg(long, value_name = "BYTES", default_value = "8GiB", value_parser = parse_bytes, help_heading = "Limits")]
+    pub max_image: u64,
+
+    /// Most images, shapes and points of one batch
+    #[arg(long, value_name = "N", default_value_t = 65_536, help_heading = "Limits")]
+    pub max_items: usize,
+
+    /// Most memory for images that are received and not yet in their layer; producers wait while it is used up
+    #[arg(long, value_name = "BYTES", default_value = "2GiB", value_parser = parse_bytes, help_heading = "Limits")]
+    pub max_in_flight: u64,
 
     /// Print the GPUs, drivers and limits that were found, and exit
     #[arg(long)]
@@ -145,6 +165,28 @@ impl From<DataSocketOption> for DataSocket {
     }
 }
 
+/// `--socket-names`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum SocketNames {
+    /// ~/.openhcs/ipc/openhcs-zmq-PORT.sock
+    Openhcs,
+    /// ~/.polystore/ipc/polystore-zmq-PORT.sock
+    Polystore,
+    /// ~/.zmqruntime/ipc/zmq-PORT.sock
+    Zmqruntime,
+}
+
+impl SocketNames {
+    /// The names as paths are built of them.
+    pub fn naming(self) -> EndpointNaming {
+        match self {
+            Self::Openhcs => EndpointNaming::openhcs(),
+            Self::Polystore => EndpointNaming::polystore_from_env(),
+            Self::Zmqruntime => EndpointNaming::zmqruntime(),
+        }
+    }
+}
+
 /// `--pong`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum PongOption {
@@ -168,6 +210,20 @@ fn parse_port(text: &str) -> Result<u16, String> {
         Ok(port) if port > 0 => Ok(port),
         _ => Err("a port is a number from 1 to 65535".to_owned()),
     }
+}
+
+/// A number of bytes, with or without one of the units KiB, MiB, GiB.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => 0,
+    };
+    let bytes = digits.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    bytes.filter(|bytes| *bytes > 0).ok_or_else(|| "expected a number of bytes above 0, e.g. 512MiB or 8GiB".to_owned())
 }
 
 fn parse_application(text: &str) -> Result<(String, String), String> {
@@ -233,6 +289,8 @@ mod tests {
         assert_eq!(options.data_socket, DataSocketOption::Sub);
         assert_eq!(options.record, Some(PathBuf::from("report")));
         assert!(options.headless);
+        assert_eq!((options.max_message, options.max_image), (256 << 20, 8 << 30));
+        assert_eq!(Options::parse_from(["wellscope", "--max-image", "512MiB"]).max_image, 512 << 20);
     }
 
     #[test]
@@ -243,6 +301,9 @@ mod tests {
             (["--application", "openhcs"], "ID=VERSION"),
             (["--accent-color", "red"], "hexadecimal"),
             (["--window-size", "0x9"], "WIDTHxHEIGHT"),
+            (["--max-image", "0"], "bytes"),
+            (["--max-image", "8GB"], "bytes"),
+            (["--max-image", "99999999999999GiB"], "bytes"),
         ] {
             let error = Options::try_parse_from(["wellscope", arguments[0], arguments[1]]).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

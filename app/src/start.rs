@@ -10,8 +10,8 @@ use bevy::app::AppExit;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use wellscope_protocol::endpoint::{EndpointNaming, Transport};
-use wellscope_receiver::{Receiver, ReceiverConfig, StartError, ViewerIdentity};
+use wellscope_protocol::endpoint::Transport;
+use wellscope_receiver::{Limits, Receiver, ReceiverConfig, StartError, ViewerIdentity};
 
 use crate::host::wake::Wake;
 use crate::host::{self, HostError, HostOptions};
@@ -129,6 +129,13 @@ impl Serving {
 fn receiver_config(options: &Options) -> anyhow::Result<ReceiverConfig> {
     // Python's `Path.home()`, which producers build socket paths from, reads the same variable.
     let home = std::env::home_dir().context("no home directory: set HOME")?;
+    let limits = Limits {
+        max_message_bytes: options.max_message,
+        max_image_bytes: options.max_image,
+        max_items: options.max_items,
+        max_in_flight_bytes: options.max_in_flight,
+        ..Limits::default()
+    };
     Ok(ReceiverConfig {
         port: options.port,
         data_socket: options.data_socket.into(),
@@ -137,7 +144,8 @@ fn receiver_config(options: &Options) -> anyhow::Result<ReceiverConfig> {
         ack_port: options.ack_port,
         transport: Transport::from(options.transport),
         bind: options.bind,
-        naming: EndpointNaming::openhcs(),
+        naming: options.socket_names.naming(),
+        limits,
         identity: ViewerIdentity {
             application: options.application.clone(),
             title: options.title.clone(),

@@ -148,6 +148,12 @@ impl Drop for ViewerProcess {
         if std::thread::panicking() {
             eprintln!("--- log of the viewer ---\n{}", self.log());
         }
+        // Asked first, so that it removes what older producers leave behind in shared memory; killed when it hangs.
+        #[cfg(unix)]
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+            let _ = self.wait(Duration::from_secs(10));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
