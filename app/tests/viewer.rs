@@ -242,6 +242,28 @@ fn shapes_follow_the_sliders() {
 }
 
 #[test]
+fn shapes_of_a_stack_lie_on_their_planes() {
+    let mut viewer = Viewer::default();
+    let polygon = |y: f64| vec![[y, 1.0], [y, 6.0], [y + 4.0, 6.0]];
+    let address = vec![("well", "A01".into()), ("channel", 1.into()), ("site", 1.into()), ("timepoint", 1.into())];
+    let sent = |shapes| Sent {
+        address: address.clone(),
+        step: "Segment",
+        payload: SentPayload::PolygonsOfPlanes(shapes, vec![1, 2, 3]),
+    };
+    take(&mut viewer, batch(vec![sent(vec![(polygon(0.0), 2), (polygon(10.0), 0), (polygon(20.0), 2)])]));
+    let shown = |viewer: &mut Viewer, z: i64| {
+        go(viewer, "z_index", z);
+        viewer.visible_shapes().map(|(_, set)| set.shapes.len()).sum::<usize>()
+    };
+    assert_eq!([1, 2, 3].map(|z| shown(&mut viewer, z)), [1, 0, 2]);
+    let state = viewer.state(&StateOptions::default());
+    assert_eq!((state.component_item_count, state.layers[0].feature_row_count), (1, 3), "one item of three shapes");
+    take(&mut viewer, batch(vec![sent(vec![(polygon(0.0), 1)])]));
+    assert_eq!([1, 2, 3].map(|z| shown(&mut viewer, z)), [0, 1, 0], "the next item replaces all of it");
+}
+
+#[test]
 fn navigate_counts_a_layers_own_values_and_refuses_what_is_not_there() {
     let mut viewer = Viewer::default();
     take(&mut viewer, batch(vec![flat("B02", 1, 1), flat("A01", 1, 2), flat("C03", 1, 3)]));

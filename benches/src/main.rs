@@ -132,6 +132,7 @@ fn batch_of(shape: Shape, names: &[String]) -> Batch {
         image_id: None,
         producer_identity: None,
         ack_route: None,
+        shape_planes: Vec::new(),
         payload: Payload::Image(ImagePayload {
             shape: vec![shape.side, shape.side],
             dtype: DType::little(ElementType::U16),

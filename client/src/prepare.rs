@@ -127,6 +127,7 @@ fn wire_item(head: ItemHead, payload: Payload, identity: &ProducerIdentity, ack_
         image_id: head.image_id,
         producer_identity: Some(head.identity.unwrap_or_else(|| identity.clone())),
         ack_route: ack_route.cloned(),
+        shape_planes: Vec::new(),
         payload,
     }
 }

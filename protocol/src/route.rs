@@ -79,9 +79,8 @@ pub fn route_of(item: &Item, config: &DisplayConfig) -> Result<Route, RouteError
         _ => None,
     };
     let generation = Generation::of(item, config);
-    let components = ordered_components(item, layout, config, generation);
-    let is_plane_axis =
-        |name: &str| layout.is_some_and(|layout| layout.plane_axes.iter().any(|axis| axis.component == name));
+    let components = ordered_components(item, config, generation);
+    let is_plane_axis = |name: &str| item.plane_axes().iter().any(|axis| axis.component == name);
     let is_layer = |name: &str| {
         let by_mode = config.component_modes.get(name) == Some(&ComponentMode::Layer);
         let by_size =
@@ -143,15 +142,10 @@ impl Generation {
 }
 
 /// `component_order`, then every other component of the modes, the address and the planes by name.
-fn ordered_components(
-    item: &Item,
-    layout: Option<&ImageLayout>,
-    config: &DisplayConfig,
-    generation: Generation,
-) -> Vec<String> {
+fn ordered_components(item: &Item, config: &DisplayConfig, generation: Generation) -> Vec<String> {
     let mut rest: BTreeSet<&str> = config.component_modes.keys().map(String::as_str).collect();
     rest.extend(item.address.keys().map(String::as_str));
-    rest.extend(layout.into_iter().flat_map(|layout| &layout.plane_axes).map(|axis| axis.component.as_str()));
+    rest.extend(item.plane_axes().iter().map(|axis| axis.component.as_str()));
     let mut ordered: Vec<&str> = Vec::new();
     match generation {
         Generation::Step => {
@@ -169,10 +163,8 @@ fn ordered_components(
         }
     }
     // A mode for a component that neither the order nor the item has means nothing here.
-    let in_item = |name: &&str| {
-        item.address.contains_key(*name)
-            || layout.is_some_and(|layout| layout.plane_axes.iter().any(|axis| axis.component == *name))
-    };
+    let in_item =
+        |name: &&str| item.address.contains_key(*name) || item.plane_axes().iter().any(|axis| axis.component == *name);
     ordered.extend(rest.into_iter().filter(in_item));
     ordered.into_iter().map(str::to_owned).collect()
 }

@@ -4,6 +4,7 @@
 
 use wellscope_protocol::batch::{Batch, BatchError, BatchLimits, Payload, PixelSource, VariableSize};
 use wellscope_protocol::component::{ComponentMode, ComponentValue};
+use wellscope_protocol::route::route_of;
 
 fn decode(text: &str) -> Result<Batch, BatchError> {
     Batch::decode(text.as_bytes(), &BatchLimits::default())
@@ -273,4 +274,25 @@ fn limits_are_held() {
     assert!(refused(&[item(r#""shape":[5,2,2],"shm_name":"n""#)]).contains("at most 4 per image"));
     let long = format!("{{{}}}", " ".repeat(1000));
     assert!(Batch::decode(long.as_bytes(), &limits).unwrap_err().to_string().contains("at most 1000"));
+}
+
+#[test]
+fn shapes_keep_the_planes_that_their_indices_count_along() {
+    let item = |planes: &str| {
+        format!(
+            r#"{{"type": "batch", "display_config": {{"component_order": ["z_index", "well"]}}, "images": [{{
+                "path": "/p/a.roi.zip", "data_type": "shapes", "metadata": {{"well": "A01"}},
+                "plane_component_values": {planes},
+                "shapes": [{{"type": "polygon", "coordinates": [[0, 0], [0, 4], [4, 4]],
+                             "metadata": {{"label": 1, "plane_indices": [1], "plane_shape": [2]}}}}]}}]}}"#
+        )
+    };
+    let batch = Batch::decode(item(r#"{"z_index": [3, "4"]}"#).as_bytes(), &BatchLimits::default()).unwrap();
+    let planes = &batch.items[0].shape_planes;
+    assert_eq!((planes.len(), planes[0].component.as_str()), (1, "z_index"));
+    assert_eq!(planes[0].values, [ComponentValue::Int(3), ComponentValue::Int(4)]);
+    let route = route_of(&batch.items[0], &batch.display_config).unwrap();
+    assert_eq!(route.stack_components, ["z_index", "well"], "the planes have a slider");
+    let error = Batch::decode(item(r#"{"z_index": []}"#).as_bytes(), &BatchLimits::default()).unwrap_err();
+    assert!(error.to_string().contains("plane_component_values"), "{error}");
 }

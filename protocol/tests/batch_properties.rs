@@ -180,13 +180,12 @@ fn item() -> impl Strategy<Value = Item> {
         producer: serde_json::json!({"pid": pid, "create_time": 1_795_359_802.77}),
     });
     ("\\PC{0,12}", address(), option::of("[0-9a-f-]{1,36}"), option::of(identity()), option::of(route), payload())
-        .prop_map(|(path, address, image_id, producer_identity, ack_route, payload)| Item {
-            path,
-            address,
-            image_id,
-            producer_identity,
-            ack_route,
-            payload,
+        .prop_map(|(path, address, image_id, producer_identity, ack_route, payload)| {
+            // An image's planes are in its layout; shapes count along planes of their item.
+            let planes = PlaneAxis { component: "z_index".into(), values: vec![1.into(), 2.into()] };
+            let has_planes = !matches!(payload, Payload::Image(_)) && path.len() % 2 == 0;
+            let shape_planes = if has_planes { vec![planes] } else { Vec::new() };
+            Item { path, address, image_id, producer_identity, ack_route, shape_planes, payload }
         })
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use wellscope_protocol::batch::{
-    Address, ComponentDomain, ComponentNames, DisplayConfig, ImageLayout, ProducerIdentity, Shape, VoxelSpacing,
+    Address, ComponentDomain, ComponentNames, DisplayConfig, ImageLayout, PlaneAxis, ProducerIdentity, Shape,
+    VoxelSpacing,
 };
 use wellscope_protocol::control::{ControlReply, ControlRequest};
 use wellscope_protocol::dtype::ElementType;
@@ -87,6 +88,8 @@ pub struct ItemHead {
     pub address: Address,
     /// Which output of which step it is (G3 and later).
     pub producer_identity: Option<ProducerIdentity>,
+    /// Planes that the shapes of a shapes or points item count along; empty for images.
+    pub shape_planes: Vec<PlaneAxis>,
     /// The layer that it belongs to, and its sliders.
     pub route: Route,
 }

@@ -185,8 +185,13 @@ impl BatchServer {
             Payload::Points(points) => (ReceivedPayload::Points(std::mem::take(points)), 0),
         };
         let ack = AckTicket::new(item.image_id, item.ack_route, self.outlet.clone(), permit.split(size_bytes));
-        let head =
-            ItemHead { path: item.path, address: item.address, producer_identity: item.producer_identity, route };
+        let head = ItemHead {
+            path: item.path,
+            address: item.address,
+            producer_identity: item.producer_identity,
+            shape_planes: item.shape_planes,
+            route,
+        };
         Ok(ReceivedItem { item: head, payload, ack })
     }
 

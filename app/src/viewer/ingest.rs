@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wellscope_protocol::batch::{Address, ComponentDomain, ComponentNames, DisplayConfig};
+use wellscope_protocol::batch::{Address, ComponentDomain, ComponentNames, DisplayConfig, PlaneAxis, Shape};
 use wellscope_protocol::component::{ComponentMode, ComponentValue};
 use wellscope_protocol::route::{Route, disambiguate};
 use wellscope_receiver::{ItemHead, ReceivedBatch, ReceivedImage, ReceivedItem, ReceivedPayload};
@@ -159,17 +159,14 @@ impl Viewer {
         }
         let layer_id = self.layer_of(&route, &item, config);
         let info = Arc::new(ItemInfo {
-            path: item.path,
-            address: item.address,
+            path: item.path.clone(),
+            address: item.address.clone(),
             shape: if let ReceivedPayload::Image(image) = &payload { image.shape.clone() } else { Vec::new() },
         });
         match payload {
             ReceivedPayload::Image(image) => self.take_image(layer_id, &route, info, &image, jobs),
             ReceivedPayload::Shapes(shapes) | ReceivedPayload::Points(shapes) => {
-                self.next_plane_id += 1;
-                let set = ShapeSet { shapes, item: Arc::clone(&info), revision: self.next_plane_id };
-                let coordinate = self.coordinate_of(&route, &info.address, &BTreeMap::new());
-                self.put(layer_id, coordinate, Entry::Shapes(set));
+                self.take_shapes(layer_id, &route, &info, &item.shape_planes, shapes);
             }
         }
         if !self.unsettled_routes.contains(&route.key.0) {
@@ -198,7 +195,7 @@ impl Viewer {
         let plane_count: usize = layout.plane_axes.iter().map(|axis| axis.values.len()).product();
         let origin = image.spatial_origin_yx.unwrap_or_default();
         for index in 0..plane_count {
-            let along_axes = values_along_axes(image, index);
+            let along_axes = values_along(&layout.plane_axes, index);
             let coordinate = self.coordinate_of(route, &item.address, &along_axes);
             self.next_plane_id += 1;
             let source = PlaneSource {
@@ -221,6 +218,32 @@ impl Viewer {
             };
             self.counters.planes += 1;
             self.put(layer, coordinate, Entry::Plane(plane));
+        }
+    }
+
+    /// A set of shapes per plane of the item. Planes without shapes get an empty one, so that an item always replaces all
+    /// of its predecessor. A shape that names no plane of a stack lies on its first.
+    fn take_shapes(
+        &mut self,
+        layer: LayerId,
+        route: &Route,
+        item: &Arc<ItemInfo>,
+        planes: &[PlaneAxis],
+        shapes: Vec<Shape>,
+    ) {
+        let count: usize = planes.iter().map(|axis| axis.values.len()).product();
+        let mut sets: Vec<Vec<Shape>> = vec![Vec::new(); count];
+        for shape in shapes {
+            let place = plane_of(&shape, planes);
+            if let Some(set) = sets.get_mut(place) {
+                set.push(shape);
+            }
+        }
+        for (index_in_item, shapes) in sets.into_iter().enumerate() {
+            let coordinate = self.coordinate_of(route, &item.address, &values_along(planes, index_in_item));
+            self.next_plane_id += 1;
+            let set = ShapeSet { shapes, item: Arc::clone(item), revision: self.next_plane_id, index_in_item };
+            self.put(layer, coordinate, Entry::Shapes(set));
         }
     }
 
@@ -288,14 +311,29 @@ impl Viewer {
 }
 
 /// Values of the leading axes at the `index`th plane of an array, numpy C order.
-fn values_along_axes(image: &ReceivedImage, index: usize) -> BTreeMap<&str, &ComponentValue> {
+fn values_along(planes: &[PlaneAxis], index: usize) -> BTreeMap<&str, &ComponentValue> {
     let mut rest = index;
     let mut values = BTreeMap::new();
-    for axis in image.layout.plane_axes.iter().rev() {
+    for axis in planes.iter().rev() {
         values.insert(axis.component.as_str(), &axis.values[rest % axis.values.len()]);
         rest /= axis.values.len();
     }
     values
+}
+
+/// Place of a shape among the planes of its item, numpy C order; the first when it names none that exists.
+fn plane_of(shape: &Shape, planes: &[PlaneAxis]) -> usize {
+    if shape.plane_indices.len() != planes.len() {
+        return 0;
+    }
+    let mut place = 0;
+    for (axis, index) in planes.iter().zip(&shape.plane_indices) {
+        match usize::try_from(*index) {
+            Ok(index) if index < axis.values.len() => place = place * axis.values.len() + index,
+            _ => return 0,
+        }
+    }
+    place
 }
 
 fn check_extent(image: &ReceivedImage, path: &str) -> Result<(), UpsertError> {

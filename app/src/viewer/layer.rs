@@ -83,6 +83,8 @@ pub struct ShapeSet {
     pub item: Arc<ItemInfo>,
     /// New whenever the shapes change.
     pub revision: u64,
+    /// Index along the item's planes: 0 for shapes of one plane.
+    pub index_in_item: usize,
 }
 
 /// What is kept of an item besides its pixels.
@@ -117,7 +119,7 @@ impl Entry {
     fn opens_item(&self) -> bool {
         match self {
             Self::Plane(plane) => plane.index_in_item == 0,
-            Self::Shapes(_) => true,
+            Self::Shapes(set) => set.index_in_item == 0,
         }
     }
 

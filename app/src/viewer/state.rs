@@ -174,7 +174,7 @@ pub(super) fn data_type(kind: RouteKind) -> &'static str {
 fn opening_entries(layer: &Layer) -> impl Iterator<Item = &Entry> {
     layer.entries().map(|(_, entry)| entry).filter(|entry| match entry {
         Entry::Plane(plane) => plane.index_in_item == 0,
-        Entry::Shapes(_) => true,
+        Entry::Shapes(set) => set.index_in_item == 0,
     })
 }
 

@@ -31,6 +31,8 @@ pub enum SentPayload {
     Pixels(Vec<u16>, [u64; 2]),
     /// uint16 planes along z_index, each of one value.
     ZStack(Vec<u16>, [u64; 2]),
+    /// A polygon each with its index along z_index, whose values follow.
+    PolygonsOfPlanes(Vec<(Vec<[f64; 2]>, i64)>, Vec<i64>),
     /// A polygon each.
     Polygons(Vec<Vec<[f64; 2]>>),
 }
@@ -152,6 +154,7 @@ fn received(sent: Sent, config: &DisplayConfig) -> ReceivedItem {
 
 fn received_as(sent: Sent, config: &DisplayConfig, identity: ProducerIdentity, path: &str) -> ReceivedItem {
     let address: Address = sent.address.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let mut shape_planes = Vec::new();
     let (payload, pixels) = match sent.payload {
         SentPayload::Flat(value, shape) => {
             let (image, pixels) = image(vec![value; (shape[0] * shape[1]) as usize], None, shape);
@@ -166,6 +169,17 @@ fn received_as(sent: Sent, config: &DisplayConfig, identity: ProducerIdentity, p
             let pixels = values.iter().flat_map(|value| std::iter::repeat_n(*value, per_plane)).collect();
             let (image, pixels) = image(pixels, Some(values.len()), shape);
             (Payload::Image(image), Some(pixels))
+        }
+        SentPayload::PolygonsOfPlanes(polygons, values) => {
+            let values = values.into_iter().map(ComponentValue::from).collect();
+            shape_planes.push(PlaneAxis { component: "z_index".into(), values });
+            let shape = |(points, plane): (Vec<[f64; 2]>, i64)| Shape {
+                geometry: ShapeGeometry::Polygon(points),
+                label: None,
+                plane_indices: vec![plane],
+                metadata: Default::default(),
+            };
+            (Payload::Shapes(polygons.into_iter().map(shape).collect()), None)
         }
         SentPayload::Polygons(polygons) => {
             let shape = |points| Shape {
@@ -183,6 +197,7 @@ fn received_as(sent: Sent, config: &DisplayConfig, identity: ProducerIdentity, p
         image_id: None,
         producer_identity: Some(identity),
         ack_route: None,
+        shape_planes,
         payload,
     };
     let route = route_of(&item, config).unwrap();
@@ -200,7 +215,13 @@ fn received_as(sent: Sent, config: &DisplayConfig, identity: ProducerIdentity, p
         (Payload::Points(points), _) => ReceivedPayload::Points(points),
         (Payload::Image(_), None) => unreachable!("an image has pixels"),
     };
-    let head = ItemHead { path: item.path, address: item.address, producer_identity: item.producer_identity, route };
+    let head = ItemHead {
+        path: item.path,
+        address: item.address,
+        producer_identity: item.producer_identity,
+        shape_planes: item.shape_planes,
+        route,
+    };
     ReceivedItem { item: head, payload, ack: AckTicket::untracked() }
 }
 

@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Address, Batch, ComponentDomain, ComponentNames, ImagePayload, Item, Payload, PixelSource, ProducerIdentity, Shape,
-    VariableSize,
+    Address, Batch, ComponentDomain, ComponentNames, ImagePayload, Item, Payload, PixelSource, PlaneAxis,
+    ProducerIdentity, Shape, VariableSize,
 };
 use crate::component::ComponentValue;
 use crate::dtype::ElementType;
@@ -97,7 +97,11 @@ struct WireItem<'a> {
 #[serde(untagged)]
 enum WirePayload<'a> {
     Image(Box<WireImage<'a>>),
-    Shapes { shapes: Vec<WireShape<'a>> },
+    Shapes {
+        shapes: Vec<WireShape<'a>>,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        plane_component_values: BTreeMap<&'a str, &'a [ComponentValue]>,
+    },
 }
 
 #[derive(Serialize)]
@@ -146,8 +150,8 @@ struct WireShape<'a> {
 fn wire_item<'a>(item: &'a Item, is_named: &impl Fn(&str) -> bool) -> WireItem<'a> {
     let (payload, data_type) = match &item.payload {
         Payload::Image(image) => (WirePayload::Image(Box::new(wire_image(image))), "image"),
-        Payload::Shapes(shapes) => (wire_shapes(shapes), "shapes"),
-        Payload::Points(shapes) => (wire_shapes(shapes), "points"),
+        Payload::Shapes(shapes) => (wire_shapes(shapes, &item.shape_planes), "shapes"),
+        Payload::Points(shapes) => (wire_shapes(shapes, &item.shape_planes), "points"),
     };
     let (metadata, [step_index, step_name]) = split_address(&item.address, is_named);
     let route = item.ack_route.as_ref();
@@ -258,10 +262,11 @@ fn float_value(number: f64) -> Value {
     }
 }
 
-fn wire_shapes(shapes: &[Shape]) -> WirePayload<'_> {
+fn wire_shapes<'a>(shapes: &'a [Shape], planes: &'a [PlaneAxis]) -> WirePayload<'a> {
     fn wire_shape(shape: &Shape) -> WireShape<'_> {
         let (kind, coordinates) = shape.geometry.wire_form();
         WireShape { kind, coordinates, metadata: &shape.metadata }
     }
-    WirePayload::Shapes { shapes: shapes.iter().map(wire_shape).collect() }
+    let planes = planes.iter().map(|axis| (axis.component.as_str(), axis.values.as_slice())).collect();
+    WirePayload::Shapes { shapes: shapes.iter().map(wire_shape).collect(), plane_component_values: planes }
 }

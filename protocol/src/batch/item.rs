@@ -13,8 +13,8 @@ use super::json_text::kind_of_json;
 use super::layout::{DeclaredAxes, image_layout};
 use super::shapes::read_shapes;
 use super::{
-    AckRoute, Address, DisplayConfig, ImagePayload, Item, LenientF64, Payload, PixelSource, ProducerIdentity,
-    VoxelSpacing,
+    AckRoute, Address, DisplayConfig, ImagePayload, Item, LenientF64, Payload, PixelSource, PlaneAxis,
+    ProducerIdentity, VoxelSpacing,
 };
 use crate::component::ComponentValue;
 use crate::dtype::{ByteOrder, DType, checked_size_bytes};
@@ -102,8 +102,32 @@ pub(super) fn read_item(
         image_id,
         producer_identity: read_identity(wire.producer_identity)?,
         ack_route: read_ack_route(wire.return_route, wire.producer)?,
+        shape_planes: read_shape_planes(&wire, &payload, context.limits)?,
         payload,
     })
+}
+
+/// The planes that shapes lie on. Declared without shapes that use them, they are an image's business and not kept here.
+fn read_shape_planes(
+    wire: &WireItem<'_>,
+    payload: &Payload,
+    limits: &BatchLimits,
+) -> Result<Vec<PlaneAxis>, ItemError> {
+    if matches!(payload, Payload::Image(_)) {
+        return Ok(Vec::new());
+    }
+    let declared: BTreeMap<String, Vec<ComponentValue>> =
+        item_field(wire.plane_component_values, "plane_component_values")?.unwrap_or_default();
+    let planes = declared.values().try_fold(1_u64, |planes, values| planes.checked_mul(values.len() as u64));
+    if !declared.is_empty() && !planes.is_some_and(|planes| (1..=limits.max_planes).contains(&planes)) {
+        let reason = format!("needed 1 to {} planes", limits.max_planes);
+        return Err(ItemError::WrongField { field: "plane_component_values", reason });
+    }
+    let axis = |(component, values): (String, Vec<ComponentValue>)| PlaneAxis {
+        values: values.into_iter().map(|value| value.normalized_for(&component)).collect(),
+        component,
+    };
+    Ok(declared.into_iter().map(axis).collect())
 }
 
 /// Entries of G1's and G2's `metadata` that are no components unless the display config says so.

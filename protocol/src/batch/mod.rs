@@ -65,8 +65,21 @@ pub struct Item {
     pub producer_identity: Option<ProducerIdentity>,
     /// Where acks of this item go, and what they must repeat (G4).
     pub ack_route: Option<AckRoute>,
+    /// `plane_component_values` of a shapes or points item: the components that the `plane_indices` of its shapes count
+    /// along, with one value per index (openhcs 0.8.6). Empty for images, whose axes are in their layout.
+    pub shape_planes: Vec<PlaneAxis>,
     /// What it carries.
     pub payload: Payload,
+}
+
+impl Item {
+    /// Components that run inside of the item: over the planes of an image, or over those that shapes lie on.
+    pub fn plane_axes(&self) -> &[PlaneAxis] {
+        match &self.payload {
+            Payload::Image(image) => &image.layout.plane_axes,
+            Payload::Shapes(_) | Payload::Points(_) => &self.shape_planes,
+        }
+    }
 }
 
 /// The three kinds of items.
