@@ -16,8 +16,7 @@ const SIDE: u32 = 1024;
 
 fn main() -> anyhow::Result<()> {
     for layers in [0_u64, 1, 3] {
-        let mut app =
-            build_app(HostOptions { headless: true, window_size: (1163, 835), title: String::from("frame time") })?;
+        let mut app = build_app(HostOptions { headless: true, window_size: (1163, 835), ..HostOptions::default() })?;
         // bevy_egui 0.42 panics when no system uses its context.
         app.add_systems(EguiPrimaryContextPass, |mut contexts: EguiContexts| drop(contexts.ctx_mut().map(|_| ())));
         while app.plugins_state() == PluginsState::Adding {
@@ -56,7 +55,6 @@ fn main() -> anyhow::Result<()> {
 
 fn draw(layer: u64) -> PlaneDraw {
     let bytes = vec![layer as u8 * 40; (SIDE * SIDE) as usize];
-    let length = bytes.len();
     PlaneDraw {
         layer,
         plane: PlaneSource {
@@ -65,7 +63,7 @@ fn draw(layer: u64) -> PlaneDraw {
             height: SIDE,
             samples: 1,
             element: ElementType::U8,
-            pixels: PlanePixels::new(bytes, 0..length),
+            pixels: PlanePixels::from_vec(bytes),
         },
         origin_yx: [0.0, 0.0],
         contrast_limits: [0.0, 100.0],

@@ -2,6 +2,7 @@
 //!
 //! [`start::run`] is the whole program; `main.rs` only reads the command line.
 
+pub mod amount;
 pub mod colormap;
 pub mod host;
 pub mod options;

@@ -8,6 +8,8 @@ use wellscope_protocol::control::PongSpelling;
 use wellscope_protocol::endpoint::{EndpointNaming, Transport};
 use wellscope_receiver::DataSocket;
 
+use crate::amount::{self, Amount};
+
 /// Exit codes, as `--help` lists them.
 pub mod exit_code {
     /// Closed by the user, a `shutdown` message or a signal.
@@ -101,12 +103,28 @@ pub struct Options {
     #[arg(long, value_name = "DIR")]
     pub record: Option<PathBuf>,
 
+    /// Memory for images: bytes (8GiB) or percent of the machine's memory (50%). What exceeds it moves to a file in the cache folder and comes back when it is looked at [default: half of the machine's memory]
+    #[arg(long, value_name = "AMOUNT", help_heading = "Limits")]
+    pub memory_limit: Option<Amount>,
+
+    /// Disk space for images beyond the memory limit: bytes or percent of what is free. When it is used up, producers are told [default: half of what is free, at most 256GiB]
+    #[arg(long, value_name = "AMOUNT", help_heading = "Limits")]
+    pub disk_limit: Option<Amount>,
+
+    /// GPU memory for images: bytes or percent of the GPU's memory [default: half of it; 512MiB when the processor draws]
+    #[arg(long, value_name = "AMOUNT", help_heading = "Limits")]
+    pub vram_limit: Option<Amount>,
+
+    /// Folder for the images beyond the memory limit [default: wellscope/spill in the user's cache folder]
+    #[arg(long, value_name = "DIR", help_heading = "Limits")]
+    pub spill_dir: Option<PathBuf>,
+
     /// Longest message that is read; a peer that announces more is disconnected
-    #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = parse_bytes, help_heading = "Limits")]
+    #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = amount::bytes, help_heading = "Limits")]
     pub max_message: u64,
 
     /// Largest image that is taken
-    #[arg(long, value_name = "BYTES", default_value = "8GiB", value_parser = parse_bytes, help_heading = "Limits")]
+    #[arg(long, value_name = "BYTES", default_value = "8GiB", value_parser = amount::bytes, help_heading = "Limits")]
     pub max_image: u64,
 
     /// Most images, shapes and points of one batch
@@ -114,7 +132,7 @@ pub struct Options {
     pub max_items: usize,
 
     /// Most memory for images that are received and not yet in their layer; producers wait while it is used up
-    #[arg(long, value_name = "BYTES", default_value = "2GiB", value_parser = parse_bytes, help_heading = "Limits")]
+    #[arg(long, value_name = "BYTES", default_value = "2GiB", value_parser = amount::bytes, help_heading = "Limits")]
     pub max_in_flight: u64,
 
     /// Print the GPUs, drivers and limits that were found, and exit
@@ -212,20 +230,6 @@ fn parse_port(text: &str) -> Result<u16, String> {
     }
 }
 
-/// A number of bytes, with or without one of the units KiB, MiB, GiB.
-fn parse_bytes(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => 0,
-    };
-    let bytes = digits.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
-    bytes.filter(|bytes| *bytes > 0).ok_or_else(|| "expected a number of bytes above 0, e.g. 512MiB or 8GiB".to_owned())
-}
-
 fn parse_application(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((id, version)) if !id.is_empty() && !version.is_empty() => Ok((id.to_owned(), version.to_owned())),
@@ -291,6 +295,9 @@ mod tests {
         assert!(options.headless);
         assert_eq!((options.max_message, options.max_image), (256 << 20, 8 << 30));
         assert_eq!(Options::parse_from(["wellscope", "--max-image", "512MiB"]).max_image, 512 << 20);
+        let limits = Options::parse_from(["wellscope", "--memory-limit", "2GiB", "--vram-limit", "25%"]);
+        assert_eq!(limits.memory_limit, Some(Amount::Bytes(2 << 30)));
+        assert_eq!((limits.vram_limit, limits.disk_limit), (Some(Amount::Percent(25.0)), None));
     }
 
     #[test]
@@ -304,6 +311,7 @@ mod tests {
             (["--max-image", "0"], "bytes"),
             (["--max-image", "8GB"], "bytes"),
             (["--max-image", "99999999999999GiB"], "bytes"),
+            (["--memory-limit", "120%"], "percentage"),
         ] {
             let error = Options::try_parse_from(["wellscope", arguments[0], arguments[1]]).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

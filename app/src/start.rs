@@ -20,6 +20,7 @@ use crate::signals::{self, ExitRequested};
 use crate::systems::control::Clients;
 use crate::systems::follow::FollowFile;
 use crate::systems::intake::{Inbox, StatisticsWorkers};
+use crate::systems::recall::Recall;
 use crate::ui::problems::{Problems, Severity};
 use crate::ui::status::ViewerStatus;
 use crate::viewer::Viewer;
@@ -46,8 +47,12 @@ pub fn run(options: Options) -> ExitCode {
 }
 
 fn view(options: Options) -> anyhow::Result<()> {
-    let host_options =
-        HostOptions { headless: options.headless, window_size: options.window_size, title: options.title.clone() };
+    let host_options = HostOptions {
+        headless: options.headless,
+        window_size: options.window_size,
+        title: options.title.clone(),
+        vram_limit: options.vram_limit,
+    };
     // A window that cannot open is found out before the port is taken: the launcher then sees one clear failure.
     host::check_display(&host_options)?;
 
@@ -88,6 +93,7 @@ fn view(options: Options) -> anyhow::Result<()> {
         app.insert_resource(Viewer::new(&options.title, options.replace_layers))
             .insert_resource(Inbox(inbox))
             .insert_resource(StatisticsWorkers::start(&wake).context("the system refused a thread")?)
+            .insert_resource(Recall::start(&wake).context("the system refused a thread")?)
             .insert_resource(Clients { counters, port: options.port })
             .insert_resource(status)
             .insert_resource(exit)

@@ -1,13 +1,16 @@
 //! Pictures of the canvas on whatever draws here (in CI a software rasteriser), against a reference computed on the CPU.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test that unwraps says where it failed")]
 
+use std::time::Duration;
+
 use half::f16;
 use wellscope::colormap::{ColormapRows, by_name};
-use wellscope::render::canvas::Canvas;
+use wellscope::render::canvas::{Canvas, Work};
 use wellscope::render::report::RenderReport;
 use wellscope::render::scene::{
-    Blending, CanvasCamera, CanvasRect, Interpolation, PlaneDraw, PlaneId, PlanePixels, PlaneSource, Scene,
+    Blending, CanvasCamera, CanvasRect, Interpolation, Neighbour, PlaneDraw, PlaneId, PlanePixels, PlaneSource, Scene,
 };
+use wellscope::render::tiles::Tiling;
 use wellscope_protocol::dtype::ElementType;
 use wellscope_shaders::contrast::normalized_from_intensity;
 
@@ -25,26 +28,39 @@ struct Bench {
 
 impl Bench {
     fn new(budget_bytes: u64) -> Self {
+        Self::with_tiling(budget_bytes, Tiling::default())
+    }
+
+    fn with_tiling(budget_bytes: u64, tiling: Tiling) -> Self {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
         let adapter = bevy::tasks::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))
             .expect("something to draw with: apt-get install mesa-vulkan-drivers");
         let descriptor = wgpu::DeviceDescriptor { required_limits: adapter.limits(), ..Default::default() };
         let (device, queue) = bevy::tasks::block_on(adapter.request_device(&descriptor)).unwrap();
-        let canvas = Canvas::new(&device, &queue, budget_bytes);
+        let canvas = Canvas::with_tiling(&device, &queue, budget_bytes, tiling);
         Self { device, queue, canvas, rows: ColormapRows::default(), report: RenderReport::default(), generation: 0 }
     }
 
-    /// Shows planes and runs frames until all of it is drawn.
+    /// Shows planes and runs frames until all of it is drawn and nothing is left to do.
     fn show(&mut self, scene: Scene) -> Vec<[u8; 4]> {
         self.generation += 1;
         let scene = Scene { generation: self.generation, ..scene };
-        for _ in 0..100 {
-            let is_work_left = self.canvas.update(&scene, self.rows.rows(), &self.report);
-            if !is_work_left && self.report.drawn_generation() == self.generation {
-                return self.read();
+        self.finish(&scene);
+        self.read()
+    }
+
+    /// Runs frames until the scene is drawn and nothing is left to do; tiles are made by threads meanwhile.
+    fn finish(&mut self, scene: &Scene) {
+        for _ in 0..20_000 {
+            let work = self.canvas.update(scene, self.rows.rows(), &self.report);
+            if work == Work::None && self.report.drawn_generation() == scene.generation {
+                return;
+            }
+            if work == Work::Background {
+                std::thread::sleep(Duration::from_millis(1));
             }
         }
-        panic!("the scene was not drawn in 100 frames: {:?}", self.report.snapshot());
+        panic!("the scene was not drawn: {:?}", self.report.snapshot());
     }
 
     fn read(&self) -> Vec<[u8; 4]> {
@@ -86,7 +102,7 @@ impl Bench {
 fn source(id: u64, element: ElementType, samples: u8, [height, width]: [u32; 2], bytes: Vec<u8>) -> PlaneSource {
     let length = bytes.len();
     assert_eq!(length, (height * width) as usize * usize::from(samples) * element.size_bytes());
-    PlaneSource { id: PlaneId(id), width, height, samples, element, pixels: PlanePixels::new(bytes, 0..length) }
+    PlaneSource { id: PlaneId(id), width, height, samples, element, pixels: PlanePixels::from_vec(bytes) }
 }
 
 fn draw(plane: PlaneSource, contrast_limits: [f32; 2]) -> PlaneDraw {
@@ -289,7 +305,7 @@ fn far_zoomed_in_on_a_wide_image_edges_stay_where_they_are() {
 fn a_plane_whose_bytes_do_not_fit_is_magenta_and_the_others_are_drawn() {
     let mut bench = Bench::new(1 << 20);
     let mut broken = source(1, ElementType::U16, 1, [4, 2], vec![0; 16]);
-    broken.pixels = PlanePixels::new(vec![0; 9], 0..9);
+    broken.pixels = PlanePixels::from_vec(vec![0; 9]);
     let whole = source(2, ElementType::U8, 1, [4, 2], vec![90; 8]);
     let beside = PlaneDraw { layer: 2, origin_yx: [0.0, 2.0], ..draw(whole, [0.0, 255.0]) };
     let scene = looking_at([4, 4], vec![PlaneDraw { gamma: 2.0, ..draw(broken, [0.0, 9.0]) }, beside]);
@@ -304,7 +320,7 @@ fn planes_that_their_producer_replaced_leave_the_gpu() {
         bench.show(looking_at([8, 8], vec![draw(source(id, ElementType::U8, 1, [8, 8], vec![9; 64]), [0.0, 255.0])]));
     }
     let counts = bench.report.snapshot();
-    assert!(counts.resident_planes <= 2 && counts.resident_bytes <= 4 * 64, "{counts:?}");
+    assert!(counts.resident_tiles <= 2 && counts.resident_bytes <= 4 * 64, "{counts:?}");
     assert_eq!(counts.evictions, 0);
 }
 
@@ -325,7 +341,8 @@ fn a_slider_move_to_a_resident_plane_uploads_nothing_and_an_unchanged_scene_draw
     let mut bench = Bench::new(1 << 20);
     let planes: Vec<_> = (1..=3).map(|id| source(id, ElementType::U16, 1, [8, 8], vec![id as u8; 128])).collect();
     let mut scene = looking_at([8, 8], vec![draw(planes[0].clone(), [0.0, 1000.0])]);
-    scene.prefetch = planes[1..].to_vec();
+    scene.prefetch =
+        planes[1..].iter().map(|plane| Neighbour { plane: plane.clone(), origin_yx: [0.0, 0.0] }).collect();
     bench.show(scene.clone());
     let before = bench.report.snapshot();
     assert_eq!((before.uploads, before.upload_bytes), (3, 3 * 128), "the visible plane and its neighbours");
@@ -348,8 +365,9 @@ fn a_slider_move_to_a_resident_plane_uploads_nothing_and_an_unchanged_scene_draw
 fn the_last_plane_stays_until_the_next_is_resident() {
     let mut bench = Bench::new(1 << 30);
     // Two planes that take more than one frame's share of uploads together.
-    let side = 5000;
-    let large = |id, value| source(id, ElementType::U8, 1, [side, side], vec![value; (side * side) as usize]);
+    let side = 4000;
+    let large =
+        |id, value: u8| source(id, ElementType::U16, 1, [side, side], [value, 0].repeat((side * side) as usize));
     let small = CanvasRect { x: 0, y: 0, width: 2, height: 2 };
     let scene_of = |generation, planes: Vec<PlaneSource>| Scene {
         generation,
@@ -363,13 +381,13 @@ fn the_last_plane_stays_until_the_next_is_resident() {
         ..Scene::default()
     };
     bench.canvas.update(&scene_of(1, vec![large(1, 10), large(2, 20)]), bench.rows.rows(), &bench.report);
-    assert_eq!(bench.report.drawn_generation(), 0, "25 MB of 32 are used; the second plane waits");
-    while bench.canvas.update(&scene_of(1, vec![large(1, 10), large(2, 20)]), bench.rows.rows(), &bench.report) {}
+    assert_eq!(bench.report.drawn_generation(), 0, "32 MB of 33.5 are used; the second plane waits");
+    bench.finish(&scene_of(1, vec![large(1, 10), large(2, 20)]));
     assert_close(&bench.read(), &[[30; 3]; 4], "both");
     bench.canvas.update(&scene_of(2, vec![large(3, 100), large(4, 50)]), bench.rows.rows(), &bench.report);
     assert_eq!(bench.report.drawn_generation(), 1);
     assert_close(&bench.read(), &[[120; 3]; 4], "the new plane of the first layer, the old one of the second");
-    while bench.canvas.update(&scene_of(2, vec![large(3, 100), large(4, 50)]), bench.rows.rows(), &bench.report) {}
+    bench.finish(&scene_of(2, vec![large(3, 100), large(4, 50)]));
     assert_eq!(bench.report.drawn_generation(), 2);
     assert_close(&bench.read(), &[[150; 3]; 4], "both new");
 }
@@ -388,4 +406,130 @@ fn textures_stay_within_their_budget() {
         assert!(bench.report.snapshot().resident_bytes <= 10_000, "{:?}", bench.report.snapshot());
     }
     assert!(bench.report.snapshot().evictions >= 50);
+}
+
+/// Cuts planes that a test can afford.
+const SMALL_TILES: Tiling = Tiling { whole_side: 16, tile_side: 8 };
+
+/// A plane of scattered values with its numbers, every bit pattern that makes a finite value being possible.
+fn scattered(id: u64, element: ElementType, [height, width]: [u32; 2]) -> (PlaneSource, Vec<f64>) {
+    let palette = values(element);
+    let place = |index: u32| (index.wrapping_mul(2_654_435_761) >> 11) as usize % palette.len();
+    let chosen: Vec<_> = (0..height * width).map(|index| palette[place(index)].clone()).collect();
+    let bytes = chosen.iter().flat_map(|(bytes, _)| bytes.clone()).collect();
+    (source(id, element, 1, [height, width], bytes), chosen.into_iter().map(|(_, number)| number).collect())
+}
+
+/// What a canvas pixel must show: the mean of the pixels that share its texel, or the first of them for labels and masks.
+/// Computed pixel by pixel in f64, without levels, windows or tiles.
+fn reduced_at(numbers: &[f64], [height, width]: [u32; 2], element: ElementType, level: u32, [y, x]: [u32; 2]) -> f64 {
+    let side = 1 << level;
+    let (top, left) = (y / side * side, x / side * side);
+    if matches!(element, ElementType::Bool | ElementType::U32 | ElementType::I32 | ElementType::U64 | ElementType::I64)
+    {
+        return numbers[(top * width + left) as usize];
+    }
+    let (bottom, right) = ((top + side).min(height), (left + side).min(width));
+    let square =
+        (top..bottom).flat_map(|row| (left..right).map(move |column| numbers[(row * width + column) as usize]));
+    let mean = square.clone().sum::<f64>() / square.count() as f64;
+    let is_integer = matches!(element, ElementType::U8 | ElementType::I8 | ElementType::U16 | ElementType::I16);
+    if is_integer { (mean + 0.5).floor() } else { mean }
+}
+
+#[test]
+fn every_element_type_is_right_at_every_level_and_on_every_tile() {
+    let size @ [height, width] = [37, 50];
+    for (id, element) in ElementType::ALL.into_iter().enumerate() {
+        let mut bench = Bench::with_tiling(1 << 20, SMALL_TILES);
+        let (plane, numbers) = scattered(id as u64 + 1, element, size);
+        let limits = [
+            numbers.iter().copied().fold(f64::INFINITY, f64::min) as f32,
+            numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max) as f32,
+        ];
+        for level in 0..3_u32 {
+            let side = 1 << level;
+            // Screen pixel n shows texel n of the level. The plane ends within the last texels' pixels, which are left out.
+            let canvas @ [rows, columns] = size.map(|pixels| pixels / side);
+            let mut scene = looking_at(canvas, vec![draw(plane.clone(), limits)]);
+            scene.camera.zoom = 1.0 / f64::from(side);
+            let middle = |texels: u32| f64::from(texels * side) / 2.0 - 0.5;
+            scene.camera.center_yx = [middle(rows), middle(columns)];
+            let found = bench.show(scene);
+            let wanted: Vec<[u8; 3]> = (0..rows * columns)
+                .map(|place| {
+                    let [y, x] = [(place / columns * side), (place % columns * side)];
+                    gray(reduced_at(&numbers, [height, width], element, level, [y, x]) as f32, limits)
+                })
+                .collect();
+            assert_close(&found, &wanted, &format!("{} at level {level}", element.name()));
+        }
+    }
+}
+
+#[test]
+fn tiles_join_without_seams_however_they_are_looked_at() {
+    let (plane, _) = scattered(1, ElementType::U16, [60, 70]);
+    for (interpolation, zoom, center_yx) in [
+        (Interpolation::Linear, 3.3, [30.2, 33.7]),
+        (Interpolation::Linear, 0.9, [29.5, 34.5]),
+        (Interpolation::Nearest, 7.7, [8.1, 15.9]),
+        (Interpolation::Nearest, 0.31, [29.5, 34.5]),
+    ] {
+        let mut scene = looking_at([64, 64], vec![PlaneDraw { interpolation, ..draw(plane.clone(), [0.0, 65_535.0]) }]);
+        scene.camera = CanvasCamera { center_yx, zoom };
+        let whole = Bench::new(1 << 20).show(scene.clone());
+        let cut = Bench::with_tiling(1 << 20, SMALL_TILES).show(scene);
+        let wanted: Vec<[u8; 3]> = whole.iter().map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
+        assert_close(&cut, &wanted, &format!("{interpolation:?} at zoom {zoom}"));
+    }
+}
+
+#[test]
+fn only_the_tiles_in_view_are_uploaded_and_none_twice() {
+    let mut bench = Bench::with_tiling(1 << 20, SMALL_TILES);
+    let (plane, _) = scattered(1, ElementType::U16, [800, 800]);
+    let mut scene = looking_at([8, 8], vec![draw(plane, [0.0, 65_535.0])]);
+    scene.camera.center_yx = [403.5, 403.5];
+    bench.show(scene.clone());
+    let first = bench.report.snapshot();
+    // One tile of full resolution with its border of one texel; what could stand in for it is not needed.
+    assert!(first.uploads <= 2, "{first:?}");
+    scene.camera.center_yx = [403.5, 407.5];
+    bench.show(scene.clone());
+    scene.camera.center_yx = [403.5, 403.5];
+    bench.show(scene);
+    let after = bench.report.snapshot();
+    assert_eq!(after.uploads, first.uploads + 1, "half a tile to the right and back: one more tile");
+    assert_eq!(after.upload_bytes - first.upload_bytes, 10 * 10 * 2);
+}
+
+#[test]
+fn while_a_plane_is_made_drawable_the_last_one_stays() {
+    let mut bench = Bench::new(1 << 20);
+    let scene_of = |generation, plane| Scene { generation, ..looking_at([4, 4], vec![draw(plane, [0.0, 255.0])]) };
+    bench.finish(&scene_of(1, source(1, ElementType::U8, 1, [4, 4], vec![7; 16])));
+    // Colour is packed by a worker, so that it cannot be there in the frame that first asks for it.
+    let colour = scene_of(2, source(2, ElementType::U8, 3, [4, 4], vec![200; 48]));
+    let work = bench.canvas.update(&colour, bench.rows.rows(), &bench.report);
+    assert_eq!((work, bench.report.drawn_generation()), (Work::Background, 1));
+    assert_eq!(bench.report.snapshot().missing_tiles, 1);
+    assert_close(&bench.read(), &[[7; 3]; 16], "the last plane");
+    bench.finish(&colour);
+    assert_close(&bench.read(), &[[200; 3]; 16], "the new plane");
+}
+
+#[test]
+fn neighbours_that_find_no_room_do_not_keep_the_threads_busy() {
+    // Room for one plane; its neighbours are colour, which workers pack.
+    let mut bench = Bench::new(64 * 64 * 4);
+    let colour = |id| source(id, ElementType::U8, 3, [64, 64], vec![id as u8; 64 * 64 * 3]);
+    let mut scene = looking_at([64, 64], vec![draw(colour(1), [0.0, 255.0])]);
+    scene.prefetch = (2..6).map(|id| Neighbour { plane: colour(id), origin_yx: [0.0, 0.0] }).collect();
+    bench.show(scene.clone());
+    let scene = Scene { generation: bench.generation, ..scene };
+    for _ in 0..5 {
+        assert_eq!(bench.canvas.update(&scene, bench.rows.rows(), &bench.report), Work::None);
+    }
+    assert_eq!(bench.report.snapshot().uploads, 1);
 }

@@ -71,7 +71,6 @@ fn pixel(picture: &Picture, x: u32, y: u32) -> [u8; 3] {
 }
 
 fn draw(layer: u64, width: u32, height: u32, bytes: Vec<u8>) -> PlaneDraw {
-    let length = bytes.len();
     PlaneDraw {
         layer,
         plane: PlaneSource {
@@ -80,7 +79,7 @@ fn draw(layer: u64, width: u32, height: u32, bytes: Vec<u8>) -> PlaneDraw {
             height,
             samples: 1,
             element: ElementType::U8,
-            pixels: PlanePixels::new(bytes, 0..length),
+            pixels: PlanePixels::from_vec(bytes),
         },
         origin_yx: [0.0, 0.0],
         contrast_limits: [0.0, 255.0],
@@ -198,4 +197,30 @@ fn the_loop_sleeps_while_nothing_happens_and_draws_one_frame_per_wake() {
     });
     assert_eq!(app.run(), AppExit::Success);
     checks.join().unwrap();
+}
+
+#[test]
+fn after_the_gpu_is_lost_canvas_and_panels_come_back_from_host_memory() {
+    let mut app = headless_app(160, 120);
+    finish_plugins(&mut app);
+    app.insert_resource(every_value());
+    app.update();
+    let before = picture(&mut app, ScreenshotScope::Window);
+    assert_eq!(pixel(&before, 5, 5), PANEL_COLOUR);
+
+    let uploads_before = app.world().resource::<RenderReport>().snapshot().uploads;
+    let device = app.world().resource::<bevy::render::renderer::RenderDevice>().clone();
+    device.wgpu_device().destroy();
+    // Drivers tell of a loss when something is submitted; a destroyed device tells when it is polled.
+    let _ = device.poll(wgpu::PollType::wait_indefinitely());
+    for _ in 0..10 {
+        app.update();
+    }
+    let report = app.world().resource::<RenderReport>().clone();
+    let problems = report.take_problems();
+    assert!(matches!(&problems[..], [sentence] if sentence.contains("opened again")), "{problems:?}");
+    assert_eq!(app.should_exit(), None);
+    assert_eq!(report.snapshot().uploads, uploads_before + 1, "the plane came back");
+    let after = picture(&mut app, ScreenshotScope::Window);
+    assert!(before == after, "the picture is another one");
 }

@@ -50,7 +50,7 @@ fn cost_per_plane(count: i64) -> (f64, f64) {
         let ingested = viewer.take_batch(sent);
         for job in &ingested.jobs {
             let plane = &job.plane;
-            let statistics = wellscope::statistics::plane_statistics(plane.element, 1, plane.pixels.as_bytes());
+            let statistics = wellscope::statistics::plane_statistics(plane.element, 1, &plane.pixels.read().unwrap());
             viewer.take_statistics(job, statistics);
         }
         drop(viewer.resolve(&mut rows));

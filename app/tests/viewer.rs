@@ -296,7 +296,7 @@ fn late_statistics_of_a_replaced_plane_are_dropped() {
     let first = viewer.take_batch(batch(vec![flat("A01", 1, 1)]));
     let second = viewer.take_batch(batch(vec![flat("A01", 1, 9)]));
     let measure = |job: &wellscope::viewer::ingest::StatisticsJob| {
-        wellscope::statistics::plane_statistics(job.plane.element, 1, job.plane.pixels.as_bytes())
+        wellscope::statistics::plane_statistics(job.plane.element, 1, &job.plane.pixels.read().unwrap())
     };
     viewer.take_statistics(&second.jobs[0], measure(&second.jobs[0]));
     viewer.take_statistics(&first.jobs[0], measure(&first.jobs[0]));

@@ -49,7 +49,7 @@ fn pings_are_answered_while_the_render_thread_is_held() {
         home: home.path().to_owned(),
     };
 
-    let mut app = build_app(HostOptions { headless: true, window_size: (64, 64), title: "held".to_owned() }).unwrap();
+    let mut app = build_app(HostOptions { headless: true, window_size: (64, 64), ..HostOptions::default() }).unwrap();
     let wake = app.world().resource::<Wake>().clone();
     let (exit, held) = (ExitRequested::default(), Hold::default());
     app.insert_resource(Viewer::new("held", false))

@@ -12,6 +12,7 @@ use bevy::render::settings::RenderCreation;
 use bevy::tasks::block_on;
 use wgpu::{Adapter, AdapterInfo, Backends, DeviceType, Features, Instance, InstanceDescriptor};
 
+use crate::amount::Amount;
 use crate::host::{ChosenAdapter, HostError};
 
 /// What to install when nothing can draw.
@@ -40,6 +41,9 @@ pub fn describe() -> String {
         let _ = writeln!(text, "  largest texture side:     {} pixels", limits.max_texture_dimension_2d);
         let _ = writeln!(text, "  planes per texture array: {}", limits.max_texture_array_layers);
         let _ = writeln!(text, "  largest buffer:           {} MiB", limits.max_buffer_size >> 20);
+        let memory =
+            memory_of(adapter, &info).bytes.map_or("unknown".to_owned(), |bytes| format!("{} MiB", bytes >> 20));
+        let _ = writeln!(text, "  memory:                   {memory}");
     }
     let _ = write!(
         text,
@@ -67,6 +71,54 @@ pub(super) struct OpenAdapter {
     pub creation: RenderCreation,
     /// What was chosen.
     pub chosen: ChosenAdapter,
+    /// Its memory.
+    pub memory: AdapterMemory,
+}
+
+/// Memory of a GPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct AdapterMemory {
+    /// Bytes; `None` where the system does not tell.
+    pub bytes: Option<u64>,
+    /// The processor draws, so that textures are host memory.
+    pub is_host_memory: bool,
+}
+
+/// Textures for images on a GPU that does not tell its size, and on none: with a software renderer each byte of them is a
+/// byte of host memory.
+const MODEST_TEXTURE_BUDGET_BYTES: u64 = 512 << 20;
+
+impl AdapterMemory {
+    /// Bytes of textures for images, half of the GPU's memory unless `wish` says otherwise.
+    ///
+    /// # Errors
+    /// A percentage of a memory whose size is not known.
+    pub(super) fn texture_budget(self, wish: Option<Amount>) -> Result<u64, HostError> {
+        match wish {
+            None if self.is_host_memory => Ok(MODEST_TEXTURE_BUDGET_BYTES),
+            None => Ok(self.bytes.map_or(MODEST_TEXTURE_BUDGET_BYTES, |bytes| bytes / 2)),
+            Some(wish) => wish.bytes_of(self.bytes).ok_or_else(|| HostError::Failed {
+                reason: "this GPU does not tell how much memory it has, so --vram-limit must be in bytes, e.g. 4GiB"
+                    .to_owned(),
+            }),
+        }
+    }
+}
+
+fn memory_of(adapter: &Adapter, info: &AdapterInfo) -> AdapterMemory {
+    let is_host_memory = info.device_type == DeviceType::Cpu;
+    // SAFETY: the handle is used in this function only, to read properties of a physical device that lives as long as the
+    // adapter that we hold; nothing is changed or destroyed through it.
+    let bytes = unsafe {
+        adapter.as_hal::<wgpu::hal::api::Vulkan>().map(|vulkan| {
+            let instance = vulkan.shared_instance().raw_instance();
+            let memory = instance.get_physical_device_memory_properties(vulkan.raw_physical_device());
+            let heaps = &memory.memory_heaps[..(memory.memory_heap_count as usize).min(memory.memory_heaps.len())];
+            // Bit 0 is VK_MEMORY_HEAP_DEVICE_LOCAL_BIT (Vulkan 1.0).
+            heaps.iter().filter(|heap| heap.flags.as_raw() & 1 != 0).map(|heap| heap.size).max().unwrap_or(0)
+        })
+    };
+    AdapterMemory { bytes: bytes.filter(|bytes| *bytes > 0), is_host_memory }
 }
 
 /// Opens the best adapter: discrete before integrated before virtual before software; `WGPU_ADAPTER_NAME` (a part of the
@@ -92,6 +144,7 @@ pub(super) fn open() -> Result<OpenAdapter, HostError> {
             Ok((device, queue)) => {
                 tracing::info!("drawing with {}", line(&info));
                 let chosen = ChosenAdapter(info.name.clone());
+                let memory = memory_of(&adapter, &info);
                 let creation = RenderCreation::manual(
                     RenderDevice::from(device),
                     RenderQueue(Arc::new(WgpuWrapper::new(queue))),
@@ -99,7 +152,7 @@ pub(super) fn open() -> Result<OpenAdapter, HostError> {
                     RenderAdapter(Arc::new(WgpuWrapper::new(adapter))),
                     RenderInstance(Arc::new(WgpuWrapper::new(instance))),
                 );
-                return Ok(OpenAdapter { creation, chosen });
+                return Ok(OpenAdapter { creation, chosen, memory });
             }
             Err(error) => {
                 refusal = format!("{} refused to open: {error}", line(&info));
@@ -204,6 +257,20 @@ mod tests {
         assert_eq!(found.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["Large", "Intel", "virtio", "llvmpipe"]);
         sort_by_preference(&mut found, Some("LLVM"), read);
         assert_eq!(found[0].0, "llvmpipe");
+    }
+
+    #[test]
+    fn half_of_a_gpu_is_used_and_little_of_the_host() {
+        let gpu = AdapterMemory { bytes: Some(8 << 30), is_host_memory: false };
+        assert_eq!(gpu.texture_budget(None).unwrap(), 4 << 30);
+        assert_eq!(gpu.texture_budget(Some(Amount::Percent(25.0))).unwrap(), 2 << 30);
+        let software = AdapterMemory { bytes: Some(24 << 30), is_host_memory: true };
+        assert_eq!(software.texture_budget(None).unwrap(), MODEST_TEXTURE_BUDGET_BYTES);
+        let unknown = AdapterMemory { bytes: None, is_host_memory: false };
+        assert_eq!(unknown.texture_budget(None).unwrap(), MODEST_TEXTURE_BUDGET_BYTES);
+        assert_eq!(unknown.texture_budget(Some(Amount::Bytes(7))).unwrap(), 7);
+        let error = unknown.texture_budget(Some(Amount::Percent(25.0))).unwrap_err().to_string();
+        assert!(error.contains("--vram-limit"), "{error}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod adapters;
 mod display;
 mod headless;
 pub mod idle;
+mod recovery;
 pub mod wake;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,12 +22,14 @@ use bevy::window::{ExitCondition, WindowResolution};
 use bevy::winit::{EventLoopProxyWrapper, UpdateMode, WinitPlugin, WinitSettings, WinitUserEvent};
 use bevy_egui::EguiPlugin;
 
+use crate::amount::Amount;
 use crate::host::idle::IdlePlugin;
+use crate::host::recovery::RecoveryPlugin;
 use crate::host::wake::Wake;
 use crate::render::CanvasPlugin;
 
 /// What the host is asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct HostOptions {
     /// No window, no X, no Wayland.
     pub headless: bool,
@@ -34,6 +37,14 @@ pub struct HostOptions {
     pub window_size: (u32, u32),
     /// Of the window.
     pub title: String,
+    /// Bound for the textures of images; `None`: as the GPU allows.
+    pub vram_limit: Option<Amount>,
+}
+
+impl Default for HostOptions {
+    fn default() -> Self {
+        Self { headless: false, window_size: (1280, 800), title: String::new(), vram_limit: None }
+    }
 }
 
 /// Why there is nothing to draw on.
@@ -85,8 +96,9 @@ pub fn check_display(options: &HostOptions) -> Result<(), HostError> {
 pub fn build_app(options: HostOptions) -> Result<App, HostError> {
     check_display(&options)?;
     let adapter = adapters::open()?;
+    let texture_budget_bytes = adapter.memory.texture_budget(options.vram_limit)?;
     without_panic(|| {
-        let mut app = build(&options, adapter.creation);
+        let mut app = build(&options, adapter.creation, texture_budget_bytes);
         app.insert_resource(adapter.chosen);
         app
     })
@@ -111,7 +123,7 @@ fn without_panic<T>(build: impl FnOnce() -> T) -> Result<T, HostError> {
     })
 }
 
-fn build(options: &HostOptions, render_creation: RenderCreation) -> App {
+fn build(options: &HostOptions, render_creation: RenderCreation, texture_budget_bytes: u64) -> App {
     let mut app = App::new();
     let (width, height) = options.window_size;
     let window = Window {
@@ -138,7 +150,8 @@ fn build(options: &HostOptions, render_creation: RenderCreation) -> App {
     if options.headless {
         plugins = plugins.disable::<WinitPlugin>();
     }
-    app.add_plugins(plugins).add_plugins((EguiPlugin::default(), IdlePlugin, CanvasPlugin::default()));
+    let canvas = CanvasPlugin { texture_budget_bytes };
+    app.add_plugins(plugins).add_plugins((EguiPlugin::default(), IdlePlugin, canvas, RecoveryPlugin));
     if options.headless {
         host_headless(&mut app, width, height);
     } else {

@@ -1,15 +1,21 @@
 //! Drawing: from the scene to pixels.
 //!
-//! `scene` says what, `residency` and `texels` decide how (without a GPU), `canvas` does it, `present` puts the result under
-//! the panels, `screenshot` reads pictures back.
+//! `scene` says what; `tiles`, `pyramid`, `residency` and `texels` decide how (without a GPU); `prepare` makes tiles on threads
+//! of its own, `pages` holds them on the GPU, `painter` draws them and `canvas` leads all of that. `present` puts the result
+//! under the panels, `screenshot` reads pictures back.
 
 pub mod canvas;
+mod pages;
+mod painter;
+mod prepare;
 pub mod present;
+pub mod pyramid;
 pub mod report;
 pub mod residency;
 pub mod scene;
 pub mod screenshot;
 pub mod texels;
+pub mod tiles;
 
 use bevy::prelude::*;
 use bevy::render::renderer::{RenderDevice, RenderQueue};
@@ -19,24 +25,15 @@ pub use report::{RenderCounts, RenderReport};
 
 use crate::colormap::{ColormapRows, ColormapTable};
 use crate::host::wake::Wake;
-use crate::render::canvas::Canvas;
+use crate::render::canvas::{Canvas, Work};
 use crate::render::present::PresentPlugin;
 use crate::render::scene::Scene;
 use crate::render::screenshot::ScreenshotPlugin;
-
-/// Bytes that textures of planes may take, unless told otherwise.
-pub const DEFAULT_TEXTURE_BUDGET_BYTES: u64 = 1 << 30;
 
 /// Draws the [`Scene`].
 pub struct CanvasPlugin {
     /// Bound for the textures of planes, in bytes.
     pub texture_budget_bytes: u64,
-}
-
-impl Default for CanvasPlugin {
-    fn default() -> Self {
-        Self { texture_budget_bytes: DEFAULT_TEXTURE_BUDGET_BYTES }
-    }
 }
 
 impl Plugin for CanvasPlugin {
@@ -76,6 +73,21 @@ fn make_canvas(mut commands: Commands, device: Res<RenderDevice>, queue: Res<Ren
     commands.insert_resource(GpuCanvas(Canvas::new(device.wgpu_device(), &queue, budget.0)));
 }
 
+/// Fewest bytes that the budget is lowered to: one large frame per channel must be drawable.
+const LEAST_TEXTURE_BUDGET_BYTES: u64 = 64 << 20;
+
+/// Halves the texture budget and begins with an empty GPU: what an allocation that failed left behind must not be drawn with.
+/// Returns the new budget in bytes.
+pub(crate) fn lower_texture_budget(render_world: &mut World) -> u64 {
+    let budget = &mut render_world.resource_mut::<TextureBudget>().0;
+    *budget = (*budget / 2).max(LEAST_TEXTURE_BUDGET_BYTES);
+    let budget_bytes = *budget;
+    let device = render_world.resource::<RenderDevice>().clone();
+    let canvas = Canvas::new(device.wgpu_device(), render_world.resource::<RenderQueue>(), budget_bytes);
+    render_world.insert_resource(GpuCanvas(canvas));
+    budget_bytes
+}
+
 fn extract_scene(
     mut drawn: ResMut<DrawnScene>,
     scene: Extract<Res<Scene>>,
@@ -94,9 +106,12 @@ fn extract_scene(
 }
 
 fn update_canvas(drawn: Res<DrawnScene>, mut canvas: ResMut<GpuCanvas>, report: Res<RenderReport>) {
-    let is_work_left = canvas.0.update(&drawn.scene, &drawn.colormaps, &report);
+    if let Some(wake) = &drawn.wake {
+        canvas.0.wake_with(wake);
+    }
+    let work = canvas.0.update(&drawn.scene, &drawn.colormaps, &report);
     let is_awaited = report.drawn_generation() >= drawn.scene.generation && report.take_awaited();
-    if (is_work_left || is_awaited)
+    if (work == Work::NextFrame || is_awaited)
         && let Some(wake) = &drawn.wake
     {
         wake.wake();

@@ -2,10 +2,10 @@
 
 use bevy::core_pipeline::{Core2d, Core2dSystems};
 use bevy::prelude::*;
-use bevy::render::RenderApp;
 use bevy::render::render_resource::RenderPassDescriptor;
 use bevy::render::renderer::{RenderContext, RenderDevice, RenderQueue, ViewQuery};
 use bevy::render::view::ViewTarget;
+use bevy::render::{RenderApp, RenderStartup};
 use wellscope_shaders::{PresentUniform, present_shader};
 
 use crate::render::{DrawnScene, GpuCanvas};
@@ -16,13 +16,18 @@ pub struct PresentPlugin;
 impl Plugin for PresentPlugin {
     fn build(&self, app: &mut App) {
         if let Some(render_app) = app.get_sub_app_mut(RenderApp) {
-            render_app.add_systems(Core2d, present.in_set(Core2dSystems::MainPass));
+            render_app
+                // Made anew for each device. Devices cannot be told apart by comparing: a new instance counts from one again.
+                .add_systems(RenderStartup, |mut commands: Commands| commands.insert_resource(HeldPresenter(None)))
+                .add_systems(Core2d, present.in_set(Core2dSystems::MainPass));
         }
     }
 }
 
+#[derive(Resource)]
+struct HeldPresenter(Option<Presenter>);
+
 struct Presenter {
-    device: wgpu::Device,
     format: wgpu::TextureFormat,
     layout: wgpu::BindGroupLayout,
     pipeline: wgpu::RenderPipeline,
@@ -92,7 +97,7 @@ impl Presenter {
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        Self { device: device.clone(), format, layout, pipeline, uniform }
+        Self { format, layout, pipeline, uniform }
     }
 }
 
@@ -102,7 +107,7 @@ fn present(
     drawn: Res<DrawnScene>,
     device: Res<RenderDevice>,
     queue: Res<RenderQueue>,
-    mut presenter: Local<Option<Presenter>>,
+    mut held: ResMut<HeldPresenter>,
     mut context: RenderContext,
 ) {
     let target = view.into_inner();
@@ -118,10 +123,10 @@ fn present(
     }
     let format = target.main_texture_format();
     let device = device.wgpu_device();
-    if presenter.as_ref().is_none_or(|held| held.format != format || held.device != *device) {
-        *presenter = Some(Presenter::new(device, format));
+    if held.0.as_ref().is_none_or(|presenter| presenter.format != format) {
+        held.0 = Some(Presenter::new(device, format));
     }
-    let Some(presenter) = presenter.as_ref() else { return };
+    let Some(presenter) = held.0.as_ref() else { return };
     let uniform = PresentUniform { origin: [rect.x as f32, rect.y as f32], ..PresentUniform::default() };
     queue.write_buffer(&presenter.uniform, 0, bytemuck::bytes_of(&uniform));
     let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {

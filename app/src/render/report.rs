@@ -10,6 +10,7 @@ use bevy::prelude::Resource;
 pub struct RenderReport {
     counts: Arc<Mutex<RenderCounts>>,
     is_awaited: Arc<AtomicBool>,
+    problems: Arc<Mutex<Vec<String>>>,
 }
 
 /// See the fields.
@@ -17,24 +18,24 @@ pub struct RenderReport {
 pub struct RenderCounts {
     /// Generation of the last scene that was drawn with all of its visible planes resident.
     pub drawn_generation: u64,
-    /// Planes written to the GPU.
+    /// Tiles written to the GPU; a plane of a camera's size is one.
     pub uploads: u64,
     /// Bytes of them.
     pub upload_bytes: u64,
-    /// Planes that had to leave the GPU.
+    /// Tiles that had to leave the GPU.
     pub evictions: u64,
     /// Bytes of texture pages.
     pub resident_bytes: u64,
-    /// Planes on the GPU.
-    pub resident_planes: u64,
+    /// Bytes that they may have.
+    pub budget_bytes: u64,
+    /// Tiles on the GPU.
+    pub resident_tiles: u64,
     /// Times that the canvas was drawn anew.
     pub canvas_renders: u64,
     /// Frames, with or without a new canvas.
     pub frames: u64,
-    /// Visible planes that are shown at a stride because they exceed the GPU's texture size.
-    pub decimated_planes: u64,
-    /// Visible planes that wait for their upload.
-    pub missing_planes: u64,
+    /// Visible tiles that are not on the GPU yet; coarser ones or the last plane stand in.
+    pub missing_tiles: u64,
 }
 
 impl RenderReport {
@@ -57,6 +58,16 @@ impl RenderReport {
     /// Generation of the last scene that was drawn completely.
     pub fn drawn_generation(&self) -> u64 {
         self.snapshot().drawn_generation
+    }
+
+    /// Something to tell the user, one sentence.
+    pub fn add_problem(&self, sentence: String) {
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).push(sentence);
+    }
+
+    /// What [`RenderReport::add_problem`] was given since the last call.
+    pub fn take_problems(&self) -> Vec<String> {
+        std::mem::take(&mut *self.problems.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Changes the counts.

@@ -1,10 +1,10 @@
 //! What the canvas shows. Computed in the main world by plain functions, drawn in the render world.
 
-use std::ops::Range;
-use std::sync::Arc;
+use std::ops::{Deref, Range};
 
 use bevy::prelude::Resource;
 use wellscope_protocol::dtype::ElementType;
+use wellscope_store::{PixelBytes, Pixels, StoreError};
 
 /// Everything that one picture of the canvas depends on.
 #[derive(Resource, Clone, Default)]
@@ -20,7 +20,16 @@ pub struct Scene {
     /// Planes, bottom to top.
     pub draws: Vec<PlaneDraw>,
     /// Planes to make resident when the visible ones are, nearest first.
-    pub prefetch: Vec<PlaneSource>,
+    pub prefetch: Vec<Neighbour>,
+}
+
+/// A plane that a slider move would show.
+#[derive(Clone)]
+pub struct Neighbour {
+    /// The pixels.
+    pub plane: PlaneSource,
+    /// Data position of the centre of the first pixel.
+    pub origin_yx: [f64; 2],
 }
 
 /// A rectangle in physical pixels of the target.
@@ -117,30 +126,68 @@ pub struct PlaneSource {
     pub pixels: PlanePixels,
 }
 
-/// Bytes shared with whoever else holds them; cloning copies none.
+/// Pixels of a plane: a part of a block of pixels that is in memory, on disk, or both.
 #[derive(Clone)]
 pub struct PlanePixels {
-    bytes: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    block: Pixels,
     range: Range<usize>,
 }
 
 impl PlanePixels {
-    /// A part of a buffer.
+    /// A part of a block.
     ///
     /// # Panics
-    /// When `range` reaches beyond the buffer: shapes are checked against sizes where data comes in.
-    pub fn new(bytes: impl AsRef<[u8]> + Send + Sync + 'static, range: Range<usize>) -> Self {
-        assert!(range.end <= bytes.as_ref().len(), "{range:?} of {} bytes", bytes.as_ref().len());
-        Self { bytes: Arc::new(bytes), range }
+    /// When `range` reaches beyond the block: shapes are checked against sizes where data comes in.
+    pub fn new(block: Pixels, range: Range<usize>) -> Self {
+        assert!(range.start <= range.end && range.end <= block.len(), "{range:?} of {} bytes", block.len());
+        Self { block, range }
+    }
+
+    /// A block of its own, always in memory.
+    pub fn from_vec(bytes: Vec<u8>) -> Self {
+        let range = 0..bytes.len();
+        Self::new(Pixels::from_vec(bytes), range)
+    }
+
+    /// Number of bytes, wherever they are.
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
     }
 
     /// Whether nobody else holds these bytes.
     pub fn is_last_reference(&self) -> bool {
-        Arc::strong_count(&self.bytes) == 1
+        self.block.is_last_reference()
     }
 
-    /// The bytes.
-    pub fn as_bytes(&self) -> &[u8] {
-        &(*self.bytes).as_ref()[self.range.clone()]
+    /// The bytes if they are in memory. Never waits.
+    pub fn in_memory(&self) -> Option<PlaneBytes> {
+        Some(PlaneBytes { block: self.block.in_memory()?, range: self.range.clone() })
+    }
+
+    /// The bytes, brought back from disk when they were moved there: that takes as long as the disk takes.
+    ///
+    /// # Errors
+    /// When the disk does not give them back.
+    pub fn read(&self) -> Result<PlaneBytes, StoreError> {
+        Ok(PlaneBytes { block: self.block.read()?, range: self.range.clone() })
+    }
+}
+
+/// The bytes of a plane; they stay in memory as long as this is held.
+#[derive(Clone)]
+pub struct PlaneBytes {
+    block: PixelBytes,
+    range: Range<usize>,
+}
+
+impl Deref for PlaneBytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.block[self.range.clone()]
     }
 }

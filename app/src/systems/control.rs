@@ -183,7 +183,7 @@ fn add_own_facts(
                 ("upload_bytes", drawn.upload_bytes),
                 ("evictions", drawn.evictions),
                 ("resident_bytes", drawn.resident_bytes),
-                ("decimated_planes", drawn.decimated_planes),
+                ("missing_tiles", drawn.missing_tiles),
                 ("canvas_renders", drawn.canvas_renders),
                 ("frames", drawn.frames),
             ]),

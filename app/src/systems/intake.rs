@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use wellscope_receiver::{ControlCall, Delivery};
 
 use crate::host::wake::Wake;
+use crate::render::RenderReport;
 use crate::signals::ExitRequested;
 use crate::statistics::{PlaneStatistics, plane_statistics};
 use crate::systems::ViewerSystems;
@@ -44,7 +45,7 @@ pub struct PendingCalls(pub Vec<ControlCall>);
 #[derive(Resource)]
 pub struct StatisticsWorkers {
     jobs: Sender<StatisticsJob>,
-    done: Receiver<(StatisticsJob, PlaneStatistics)>,
+    done: Receiver<(StatisticsJob, Result<PlaneStatistics, String>)>,
     backlog: VecDeque<StatisticsJob>,
     in_work: usize,
 }
@@ -64,8 +65,12 @@ impl StatisticsWorkers {
             std::thread::Builder::new().name(format!("statistics-{number}")).spawn(move || {
                 while let Ok(job) = work.recv() {
                     let plane = &job.plane;
-                    let statistics = plane_statistics(plane.element, plane.samples, plane.pixels.as_bytes());
-                    if finished.send((job, statistics)).is_err() {
+                    let measured = plane
+                        .pixels
+                        .read()
+                        .map(|bytes| plane_statistics(plane.element, plane.samples, &bytes))
+                        .map_err(|error| format!("An image cannot be measured, its pixels are lost: {error}"));
+                    if finished.send((job, measured)).is_err() {
                         break;
                     }
                     wake.wake();
@@ -86,10 +91,22 @@ impl StatisticsWorkers {
     }
 }
 
-fn take_statistics(mut viewer: ResMut<Viewer>, mut workers: ResMut<StatisticsWorkers>) {
-    while let Ok((job, statistics)) = workers.done.try_recv() {
+fn take_statistics(
+    mut viewer: ResMut<Viewer>,
+    mut workers: ResMut<StatisticsWorkers>,
+    mut problems: ResMut<Problems>,
+    report: Res<RenderReport>,
+) {
+    while let Ok((job, measured)) = workers.done.try_recv() {
         workers.in_work -= 1;
-        viewer.take_statistics(&job, statistics);
+        match measured {
+            Ok(statistics) => viewer.take_statistics(&job, statistics),
+            Err(sentence) => report.add_problem(sentence),
+        }
+    }
+    for sentence in report.take_problems() {
+        tracing::error!("{sentence}");
+        problems.report(Severity::Error, sentence);
     }
 }
 

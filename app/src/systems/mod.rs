@@ -4,6 +4,7 @@ pub mod control;
 pub mod follow;
 pub mod intake;
 pub mod pictures;
+pub mod recall;
 pub mod show;
 pub mod status;
 

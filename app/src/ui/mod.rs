@@ -27,7 +27,9 @@ use bevy_egui::egui::{self, Frame, Margin, RichText, Stroke, Ui, UiBuilder};
 use bevy_egui::{EguiContexts, EguiPrimaryContextPass};
 
 use crate::host::wake::Wake;
-use crate::ui::canvas::{CanvasArea, CanvasPointer};
+use crate::render::scene::PlanePixels;
+use crate::systems::recall::Recall;
+use crate::ui::canvas::CanvasArea;
 use crate::ui::colormaps::Swatches;
 use crate::ui::histogram::LimitDrag;
 use crate::ui::problems::Problems;
@@ -85,6 +87,8 @@ pub struct LaidOut {
     pub canvas: CanvasArea,
     /// Keys that are not for the viewer: screenshots, full screen.
     pub actions: Vec<Action>,
+    /// Pixels to bring back from disk, since the user looks at their values.
+    pub recalled: Vec<PlanePixels>,
 }
 
 /// Everything that panels and keys may ask for.
@@ -116,11 +120,13 @@ fn show_panels(
     mut state: ResMut<UiState>,
     mut area: ResMut<CanvasArea>,
     mut wishes: Wishes,
+    recall: Res<Recall>,
     wake: Res<Wake>,
 ) {
     let Ok(ctx) = contexts.ctx_mut() else { return };
     let ctx = ctx.clone();
-    let laid_out = lay_out(&ctx, &viewer, &status, &mut problems, &mut state);
+    let mut laid_out = lay_out(&ctx, &viewer, &status, &mut problems, &mut state);
+    laid_out.recalled.drain(..).for_each(|pixels| recall.ask(pixels));
     area.set_if_neq(laid_out.canvas);
     state.shown_problems = problems.revision();
     wishes.send(laid_out);
@@ -193,10 +199,11 @@ pub fn lay_out(
             pointer
         })
         .inner;
-    show_status(&mut root, status_place, &pointer, viewer, status, problems);
+    let probe = pointer.hovered_data_yx.map(|at| probe::probe(viewer, at)).unwrap_or_default();
+    show_status(&mut root, status_place, &probe.text, status, problems);
     problems::show_on_canvas(ctx, pointer.rect, problems);
     shortcuts::show_help(ctx, pointer.rect, &mut state.is_help_open);
-    LaidOut { commands, canvas: pointer.area, actions }
+    LaidOut { commands, canvas: pointer.area, actions, recalled: probe.on_disk }
 }
 
 fn keep_status_place(root: &mut Ui) -> egui::Rect {
@@ -207,17 +214,9 @@ fn keep_status_place(root: &mut Ui) -> egui::Rect {
         .inner
 }
 
-fn show_status(
-    root: &mut Ui,
-    place: egui::Rect,
-    pointer: &CanvasPointer,
-    viewer: &Viewer,
-    status: &ViewerStatus,
-    problems: &Problems,
-) {
-    let probe = pointer.hovered_data_yx.map(|at| probe::probe_text(viewer, at)).unwrap_or_default();
+fn show_status(root: &mut Ui, place: egui::Rect, probe: &str, status: &ViewerStatus, problems: &Problems) {
     let mut bar = root.new_child(UiBuilder::new().id_salt("status bar").max_rect(place));
-    status::show(&mut bar, &probe, status, problems);
+    status::show(&mut bar, probe, status, problems);
 }
 
 fn panel_frame() -> Frame {

@@ -4,27 +4,48 @@ use half::f16;
 use wellscope_protocol::dtype::ElementType;
 use wellscope_protocol::route::RouteKind;
 
-use crate::render::scene::PlaneSource;
+use crate::render::scene::{PlanePixels, PlaneSource};
 use crate::viewer::Viewer;
 use crate::viewer::layer::Plane;
 
+/// What is under the cursor.
+#[derive(Default)]
+pub struct Probe {
+    /// Line for the status bar.
+    pub text: String,
+    /// Pixels that are on disk only; the text has an ellipsis for them until they are back.
+    pub on_disk: Vec<PlanePixels>,
+}
+
 /// What the status bar says of a data position, e.g. `y 123, x 456: 1023 (1. Gaussian Blur) | 17 (3. Segment labels)`.
 /// Visible image layers, bottom to top; layers that end before the position, or have no part in this place of the sliders,
-/// are left out.
-pub fn probe_text(viewer: &Viewer, data_yx: [f64; 2]) -> String {
+/// are left out. Never waits for the disk.
+pub fn probe(viewer: &Viewer, data_yx: [f64; 2]) -> Probe {
     let [y, x] = data_yx.map(nearest);
+    let mut on_disk = Vec::new();
     let shown = viewer.layers.values().filter(|layer| layer.visible && layer.kind == RouteKind::Image);
     let values: Vec<String> = shown
         .filter_map(|layer| {
             let value = match layer.plane_at(&viewer.axes) {
-                Some(plane) => pixel_text(&plane.source, pixel_at(plane, data_yx)?)?,
+                Some(plane) => {
+                    let pixel = pixel_at(plane, data_yx)?;
+                    match plane.source.pixels.in_memory() {
+                        Some(bytes) => pixel_text(&plane.source, &bytes, pixel)?,
+                        None => {
+                            on_disk.push(plane.source.pixels.clone());
+                            "\u{2026}".to_owned()
+                        }
+                    }
+                }
                 None if layer.covers_sliders(&viewer.axes) => "not received yet".to_owned(),
                 None => return None,
             };
             Some(format!("{value} ({})", layer.title))
         })
         .collect();
-    if values.is_empty() { format!("y {y}, x {x}") } else { format!("y {y}, x {x}: {}", values.join(" | ")) }
+    let text =
+        if values.is_empty() { format!("y {y}, x {x}") } else { format!("y {y}, x {x}: {}", values.join(" | ")) };
+    Probe { text, on_disk }
 }
 
 /// Row and column of the pixel of a plane that covers a data position; pixel centres are integers from the origin on.
@@ -43,8 +64,8 @@ fn nearest(coordinate: f64) -> i64 {
     (coordinate + 0.5).floor() as i64
 }
 
-/// Value of one pixel, all digits; `(red, green, blue)` for colour. `None` outside of the plane.
-pub fn pixel_text(plane: &PlaneSource, [row, column]: [u32; 2]) -> Option<String> {
+/// Value of one pixel of a plane with these bytes, all digits; `(red, green, blue)` for colour. `None` outside of the plane.
+pub fn pixel_text(plane: &PlaneSource, bytes: &[u8], [row, column]: [u32; 2]) -> Option<String> {
     if row >= plane.height || column >= plane.width {
         return None;
     }
@@ -54,7 +75,7 @@ pub fn pixel_text(plane: &PlaneSource, [row, column]: [u32; 2]) -> Option<String
     let texts: Vec<String> = (0..samples)
         .map(|sample| {
             let start = (pixel * samples + sample) * size;
-            plane.pixels.as_bytes().get(start..start + size).map(|bytes| element_text(plane.element, bytes))
+            bytes.get(start..start + size).map(|bytes| element_text(plane.element, bytes))
         })
         .collect::<Option<_>>()?;
     Some(if samples == 1 { texts.concat() } else { format!("({})", texts.join(", ")) })
@@ -87,12 +108,16 @@ fn element_text(element: ElementType, bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::scene::{PlaneId, PlanePixels};
+    use crate::render::scene::PlaneId;
+
+    fn text_of(plane: &PlaneSource, pixel: [u32; 2]) -> Option<String> {
+        pixel_text(plane, &plane.pixels.read().unwrap(), pixel)
+    }
 
     fn plane(element: ElementType, samples: u8, width: u32, bytes: Vec<u8>) -> PlaneSource {
         let length = bytes.len();
         let height = (length / element.size_bytes() / usize::from(samples)) as u32 / width;
-        let pixels = PlanePixels::new(bytes, 0..length);
+        let pixels = PlanePixels::from_vec(bytes);
         PlaneSource { id: PlaneId(1), width, height, samples, element, pixels }
     }
 
@@ -115,19 +140,19 @@ mod tests {
             (ElementType::F64, f64::NAN.to_le_bytes().to_vec(), "NaN"),
         ];
         for (element, bytes, text) in cases {
-            assert_eq!(pixel_text(&plane(element, 1, 1, bytes), [0, 0]).as_deref(), Some(text), "{element}");
+            assert_eq!(text_of(&plane(element, 1, 1, bytes), [0, 0]).as_deref(), Some(text), "{element}");
         }
     }
 
     #[test]
     fn rows_columns_and_colours_are_told_apart() {
         let grey = plane(ElementType::U8, 1, 3, (0..6).collect());
-        assert_eq!(pixel_text(&grey, [1, 2]).as_deref(), Some("5"));
-        assert_eq!(pixel_text(&grey, [0, 1]).as_deref(), Some("1"));
-        assert_eq!(pixel_text(&grey, [2, 0]), None);
-        assert_eq!(pixel_text(&grey, [0, 3]), None);
+        assert_eq!(text_of(&grey, [1, 2]).as_deref(), Some("5"));
+        assert_eq!(text_of(&grey, [0, 1]).as_deref(), Some("1"));
+        assert_eq!(text_of(&grey, [2, 0]), None);
+        assert_eq!(text_of(&grey, [0, 3]), None);
         let colour = plane(ElementType::U8, 3, 2, (0..12).collect());
-        assert_eq!(pixel_text(&colour, [1, 0]).as_deref(), Some("(6, 7, 8)"));
+        assert_eq!(text_of(&colour, [1, 0]).as_deref(), Some("(6, 7, 8)"));
     }
 
     #[test]

@@ -133,7 +133,7 @@ fn plane() -> Plane {
         height: 3,
         samples: 1,
         element: ElementType::U16,
-        pixels: PlanePixels::new(bytes, 0..24),
+        pixels: PlanePixels::from_vec(bytes),
     };
     Plane {
         source,

@@ -204,7 +204,7 @@ impl Viewer {
                 height: layout.height as u32,
                 samples: layout.samples,
                 element: image.element,
-                pixels: PlanePixels::new(image.pixels.clone(), index * plane_bytes..(index + 1) * plane_bytes),
+                pixels: PlanePixels::from_vec(image.pixels[index * plane_bytes..(index + 1) * plane_bytes].to_vec()),
             };
             jobs.push(StatisticsJob { layer, coordinate: coordinate.clone(), plane: source.clone() });
             let plane = Plane {

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use wellscope_protocol::control::{ControlReply, IntensityWindowAck, IntensityWindowOptions, MatchedPayload};
 use wellscope_protocol::dtype::ElementType;
 use wellscope_protocol::route::RouteKind;
+use wellscope_store::StoreError;
 
 use crate::viewer::Viewer;
 use crate::viewer::answer::no_layer;
@@ -98,7 +99,7 @@ impl Viewer {
             ));
         }
         let sample = Sample::of(&planes, MAX_COUNTED_VALUES, MAX_SELECTED_VALUES);
-        let measured = sample.percentiles(percentiles);
+        let measured = sample.percentiles(percentiles).map_err(|error| error.to_string())?;
         let Some(limits) = measured.limits else {
             return Err(format!("Napari image route '{route_key}' has no finite pixel data."));
         };
@@ -147,56 +148,55 @@ impl<'p> Sample<'p> {
     fn of(planes: &'p [&'p Plane], max_counted: u64, max_selected: u64) -> Self {
         use ElementType::{Bool, I8, I16, U8, U16};
         let is_countable = planes.iter().all(|plane| matches!(plane.source.element, Bool | I8 | U8 | I16 | U16));
-        let values = |plane: &&Plane| (plane.source.pixels.as_bytes().len() / plane.source.element.size_bytes()) as u64;
+        let values = |plane: &&Plane| (plane.source.pixels.len() / plane.source.element.size_bytes()) as u64;
         let count: u64 = planes.iter().map(values).sum();
         let limit = if is_countable { max_counted } else { max_selected };
         Self { planes, stride: count.div_ceil(limit).max(1), is_countable }
     }
 
-    /// The rows that are taken, with the place of their plane. Of each run of `stride` rows it is one at a scattered place:
+    /// Calls `each` with the rows that are taken, and the place of their plane. Of each run of `stride` rows it is one at a scattered place:
     /// the same place in each would be the same row of each plane where the run is as long as a plane is high.
-    fn rows(&self) -> impl Iterator<Item = (usize, ElementType, &'p [u8])> {
+    fn each_row(&self, mut each: impl FnMut(usize, ElementType, &[u8])) -> Result<(), StoreError> {
         let stride = self.stride;
         let mut before = 0_u64;
-        let planes = self.planes;
-        planes.iter().enumerate().flat_map(move |(place, plane)| {
+        for (place, plane) in self.planes.iter().enumerate() {
             let source = &plane.source;
-            let first = before;
-            before += u64::from(source.height);
-            let bytes = source.pixels.as_bytes();
+            let bytes = source.pixels.read()?;
             let row_bytes = source.width as usize * usize::from(source.samples) * source.element.size_bytes();
-            (0..source.height as usize)
-                .filter(move |row| {
-                    let number = first + *row as u64;
-                    stride == 1 || number % stride == scattered(number / stride) % stride
-                })
-                .map(move |row| (place, source.element, &bytes[row * row_bytes..(row + 1) * row_bytes]))
-        })
+            for row in 0..source.height as usize {
+                let number = before + row as u64;
+                if stride == 1 || number % stride == scattered(number / stride) % stride {
+                    each(place, source.element, &bytes[row * row_bytes..(row + 1) * row_bytes]);
+                }
+            }
+            before += u64::from(source.height);
+        }
+        Ok(())
     }
 
     /// Percentiles, 0 to 100, as `np.percentile` interpolates them: linearly between neighbouring ranks.
-    fn percentiles(&self, percentiles: [f64; 2]) -> Measured {
+    fn percentiles(&self, percentiles: [f64; 2]) -> Result<Measured, StoreError> {
         let mut contributes = vec![false; self.planes.len()];
         let mut counters = Vec::new();
         let mut finite_count = 0_u64;
         if self.is_countable {
             counters.resize(COUNTERS, 0_u64);
-            for (place, element, row) in self.rows() {
+            self.each_row(|place, element, row| {
                 contributes[place] |= !row.is_empty();
                 count_integers(element, row, &mut counters);
-            }
+            })?;
             finite_count = counters.iter().sum();
         } else {
-            for (place, element, row) in self.rows() {
+            self.each_row(|place, element, row| {
                 let mut finite = 0_u64;
                 each_finite(element, row, |_| finite += 1);
                 contributes[place] |= finite > 0;
                 finite_count += finite;
-            }
+            })?;
         }
         let plane_count = contributes.iter().filter(|contributes| **contributes).count() as u64;
         let Some(last) = finite_count.checked_sub(1) else {
-            return Measured { limits: None, plane_count, value_count: 0 };
+            return Ok(Measured { limits: None, plane_count, value_count: 0 });
         };
         let wanted = percentiles.map(|percentile| {
             let position = percentile / 100.0 * last as f64;
@@ -204,13 +204,13 @@ impl<'p> Sample<'p> {
             (rank, (rank + 1).min(last), (position - rank as f64).clamp(0.0, 1.0))
         });
         let ranks = wanted.map(|(low, high, _)| [low, high]);
-        let values = if self.is_countable { counted_values(&counters, ranks) } else { self.selected_values(ranks) };
+        let values = if self.is_countable { counted_values(&counters, ranks) } else { self.selected_values(ranks)? };
         let limits = [0, 1].map(|end| interpolated(values[end], wanted[end].2));
-        Measured { limits: Some(limits), plane_count, value_count: finite_count }
+        Ok(Measured { limits: Some(limits), plane_count, value_count: finite_count })
     }
 
     /// Values of these ranks, by narrowing their ordered bits down by 16 in each of four passes.
-    fn selected_values(&self, ranks: [[u64; 2]; 2]) -> [[f64; 2]; 2] {
+    fn selected_values(&self, ranks: [[u64; 2]; 2]) -> Result<[[f64; 2]; 2], StoreError> {
         // Each is the bits known so far, and the rank among the values that share them.
         let mut searches = ranks.as_flattened().iter().map(|rank| (0_u64, *rank)).collect::<Vec<_>>();
         for pass in 0..4 {
@@ -218,7 +218,7 @@ impl<'p> Sample<'p> {
             let mut prefixes: Vec<u64> = searches.iter().map(|(prefix, _)| *prefix).collect();
             prefixes.dedup();
             let mut tables = vec![vec![0_u64; 1 << 16]; prefixes.len()];
-            for (_, element, row) in self.rows() {
+            self.each_row(|_, element, row| {
                 each_finite(element, row, |value| {
                     let key = ordered_bits(value);
                     let prefix = if pass == 0 { 0 } else { key >> (shift + 16) };
@@ -226,7 +226,7 @@ impl<'p> Sample<'p> {
                         tables[table][(key >> shift) as usize & 0xffff] += 1;
                     }
                 });
-            }
+            })?;
             for (prefix, rank) in &mut searches {
                 let table = prefixes.iter().position(|other| other == prefix).unwrap_or(0);
                 let mut bin = 0;
@@ -238,7 +238,7 @@ impl<'p> Sample<'p> {
             }
         }
         let value = |search: usize| value_of(searches[search].0);
-        [[value(0), value(1)], [value(2), value(3)]]
+        Ok([[value(0), value(1)], [value(2), value(3)]])
     }
 }
 
@@ -333,7 +333,7 @@ mod tests {
             height,
             samples: 1,
             element,
-            pixels: PlanePixels::new(bytes.clone(), 0..bytes.len()),
+            pixels: PlanePixels::from_vec(bytes.clone()),
         };
         let item = Arc::new(ItemInfo { path: String::new(), address: Default::default(), shape });
         Plane {
@@ -359,7 +359,7 @@ mod tests {
 
     fn check(planes: &[Plane], values: &[f64], percentiles: [f64; 2]) -> Result<(), TestCaseError> {
         let planes: Vec<&Plane> = planes.iter().collect();
-        let measured = Sample::of(&planes, u64::MAX, u64::MAX).percentiles(percentiles);
+        let measured = Sample::of(&planes, u64::MAX, u64::MAX).percentiles(percentiles).unwrap();
         let finite = values.iter().filter(|value| value.is_finite()).count() as u64;
         prop_assert_eq!(measured.value_count, finite);
         if finite == 0 {
@@ -413,10 +413,10 @@ mod tests {
             })
             .collect();
         let planes: Vec<&Plane> = planes.iter().collect();
-        let all = Sample::of(&planes, u64::MAX, 0).percentiles([10.0, 90.0]);
+        let all = Sample::of(&planes, u64::MAX, 0).percentiles([10.0, 90.0]).unwrap();
         assert_eq!((all.plane_count, all.value_count), (64, 64 * 32 * 8));
         // 16 values to each row kept: runs of 64 rows, two planes long.
-        let some = Sample::of(&planes, 64 * 32 * 8 / 64, 0).percentiles([10.0, 90.0]);
+        let some = Sample::of(&planes, 64 * 32 * 8 / 64, 0).percentiles([10.0, 90.0]).unwrap();
         assert_eq!(some.value_count, 32 * 8, "one row of each run");
         assert_eq!(some.plane_count, 32);
         let limits = |measured: Measured| measured.limits.unwrap_or_default();

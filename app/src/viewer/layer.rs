@@ -125,7 +125,7 @@ impl Entry {
 
     fn host_bytes(&self) -> u64 {
         match self {
-            Self::Plane(plane) => plane.source.pixels.as_bytes().len() as u64,
+            Self::Plane(plane) => plane.source.pixels.len() as u64,
             Self::Shapes(_) => 0,
         }
     }

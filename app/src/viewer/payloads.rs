@@ -11,6 +11,7 @@ use wellscope_protocol::control::{
 use wellscope_protocol::dtype::ElementType;
 use wellscope_protocol::pickle::PickleValue;
 
+use crate::render::scene::PlaneBytes;
 use crate::viewer::Viewer;
 use crate::viewer::axes::{Axes, AxisId, ValueId};
 use crate::viewer::layer::{Coordinate, Entry, Layer, Plane, ShapeSet};
@@ -221,9 +222,15 @@ fn whole_plane(plane: &Plane, budget: &mut Budget) -> Summary {
             min_max: measured_range(statistics),
         };
     }
-    let bytes = plane.source.pixels.as_bytes();
-    let count = (bytes.len() / plane.source.element.size_bytes()) as u64;
-    if budget.read(count) { summarized(plane.source.element, bytes) } else { Summary::default() }
+    let count = (plane.source.pixels.len() / plane.source.element.size_bytes()) as u64;
+    let bytes = if budget.read(count) { bytes_of(plane) } else { None };
+    bytes.map_or_else(Summary::default, |bytes| summarized(plane.source.element, &bytes))
+}
+
+/// The bytes of a plane, from disk if that is where they are; a few planes at most, as the budget of one answer is bounded.
+/// `None`: the disk does not give them back.
+fn bytes_of(plane: &Plane) -> Option<PlaneBytes> {
+    plane.source.pixels.read().inspect_err(|error| tracing::error!("a client's question goes unanswered: {error}")).ok()
 }
 
 /// The values of a plane inside of `options.array_slices`, which count from its last axis.
@@ -259,8 +266,8 @@ fn array_values(plane: &Plane, options: &PayloadOptions, budget: &mut Budget) ->
         budget.values -= cost;
         None
     };
-    let bytes =
-        if (is_whole && omitted.is_some()) || !budget.read(count) { Cow::default() } else { sliced(plane, &ranges) };
+    let whole = if (is_whole && omitted.is_some()) || !budget.read(count) { None } else { bytes_of(plane) };
+    let bytes = whole.as_ref().map_or_else(Cow::default, |whole| sliced(plane, whole, &ranges));
     let Summary { nonzero_count, min_max } =
         if is_whole { whole_plane(plane, budget) } else { summarized(element, &bytes) };
     let values = if omitted.is_none() { nested(element, &bytes, &sliced_shape) } else { Vec::new() };
@@ -277,8 +284,7 @@ fn array_values(plane: &Plane, options: &PayloadOptions, budget: &mut Budget) ->
 }
 
 /// The bytes of a slice, one after the other. Borrowed for a whole plane.
-fn sliced<'p>(plane: &'p Plane, ranges: &[(u64, u64)]) -> Cow<'p, [u8]> {
-    let bytes = plane.source.pixels.as_bytes();
+fn sliced<'p>(plane: &Plane, bytes: &'p [u8], ranges: &[(u64, u64)]) -> Cow<'p, [u8]> {
     let size = plane.source.element.size_bytes();
     let samples = usize::from(plane.source.samples);
     let range = |axis: usize, all: usize| -> Range<usize> {

@@ -4,7 +4,7 @@ use wellscope_protocol::dtype::ElementType;
 use wellscope_protocol::route::RouteKind;
 
 use crate::colormap::ColormapRows;
-use crate::render::scene::{CanvasCamera, PlaneDraw, PlaneSource};
+use crate::render::scene::{CanvasCamera, Neighbour, PlaneDraw};
 use crate::viewer::Viewer;
 use crate::viewer::layer::{Entry, Layer, Plane, ShapeSet};
 
@@ -19,7 +19,7 @@ pub struct Resolved {
     /// Planes, bottom to top.
     pub draws: Vec<PlaneDraw>,
     /// Planes that a slider move would show next.
-    pub prefetch: Vec<PlaneSource>,
+    pub prefetch: Vec<Neighbour>,
     /// Things to tell the user once, e.g. an unknown colormap.
     pub warnings: Vec<String>,
 }
@@ -83,7 +83,7 @@ impl Viewer {
     }
 
     /// Nearest first, both directions, along the slider that moves.
-    fn collect_neighbours(&self, layer: &Layer, found: &mut Vec<PlaneSource>) {
+    fn collect_neighbours(&self, layer: &Layer, found: &mut Vec<Neighbour>) {
         let Some(axis) = self.focused_slider().filter(|axis| layer.axes.contains(axis)) else { return };
         let Some(here) = layer.coordinate_at(&self.axes) else { return };
         let slider = self.axes.get(axis);
@@ -93,7 +93,7 @@ impl Viewer {
             if let Some(value) = slider.sorted().get(index)
                 && let Some(Entry::Plane(plane)) = layer.get(&here.with(axis, *value))
             {
-                found.push(plane.source.clone());
+                found.push(Neighbour { plane: plane.source.clone(), origin_yx: plane.origin_yx });
             }
         }
     }

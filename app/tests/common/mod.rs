@@ -231,7 +231,7 @@ pub fn take(viewer: &mut Viewer, batch: ReceivedBatch) {
     assert_eq!(ingested.problems, Vec::<String>::new());
     for job in ingested.jobs {
         let plane = &job.plane;
-        let statistics = plane_statistics(plane.element, plane.samples, plane.pixels.as_bytes());
+        let statistics = plane_statistics(plane.element, plane.samples, &plane.pixels.read().unwrap());
         viewer.take_statistics(&job, statistics);
     }
 }
@@ -246,5 +246,5 @@ pub fn go(viewer: &mut Viewer, component: &str, value: impl Into<ComponentValue>
 pub fn drawn(viewer: &Viewer) -> Vec<u16> {
     let resolved = viewer.resolve(&mut Default::default());
     let first = |bytes: &[u8]| u16::from_le_bytes([bytes[0], bytes[1]]);
-    resolved.draws.iter().map(|draw| first(draw.plane.pixels.as_bytes())).collect()
+    resolved.draws.iter().map(|draw| first(&draw.plane.pixels.read().unwrap())).collect()
 }
