@@ -1,4 +1,5 @@
-//! Rooms depend on each other one way: app -> receiver -> protocol, app -> shaders, client -> protocol.
+//! Rooms depend on each other one way: app -> receiver -> protocol, receiver -> store, app -> store, app -> shaders,
+//! client -> protocol.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test that unwraps says where it failed")]
 
 use std::path::Path;
@@ -7,14 +8,16 @@ use std::path::Path;
 const ALLOWED: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("shaders", &[]),
-    ("receiver", &["wellscope-protocol"]),
+    ("store", &[]),
+    ("receiver", &["wellscope-protocol", "wellscope-store"]),
     ("client", &["wellscope-protocol"]),
-    ("app", &["wellscope-protocol", "wellscope-receiver", "wellscope-shaders"]),
+    ("app", &["wellscope-protocol", "wellscope-receiver", "wellscope-shaders", "wellscope-store"]),
 ];
 
 /// Crates that a room must not know at all, by the rules of ARCHITECTURE.
 const BANNED: &[(&str, &[&str])] = &[
     ("protocol", &["zmq", "bevy", "crossbeam-channel", "tokio"]),
+    ("store", &["zmq", "bevy", "serde_json", "wgpu"]),
     ("receiver", &["bevy", "bevy_egui", "wgpu"]),
     ("client", &["bevy", "bevy_egui", "wgpu"]),
     ("shaders", &["bevy", "zmq"]),
