@@ -12,6 +12,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use wellscope_protocol::endpoint::Transport;
 use wellscope_receiver::{Limits, Receiver, ReceiverConfig, StartError, ViewerIdentity};
+use wellscope_store::Store;
 
 use crate::host::wake::Wake;
 use crate::host::{self, HostError, HostOptions};
@@ -19,8 +20,9 @@ use crate::options::{Options, TransportOption, exit_code};
 use crate::signals::{self, ExitRequested};
 use crate::systems::control::Clients;
 use crate::systems::follow::FollowFile;
-use crate::systems::intake::{Inbox, StatisticsWorkers};
-use crate::systems::recall::Recall;
+use crate::systems::intake::Inbox;
+use crate::systems::memory::{PixelStore, open_store};
+use crate::systems::start_workers;
 use crate::ui::problems::{Problems, Severity};
 use crate::ui::status::ViewerStatus;
 use crate::viewer::Viewer;
@@ -66,7 +68,9 @@ fn view(options: Options) -> anyhow::Result<()> {
             }
         }
     };
-    let (receiver, inbox) = Receiver::start(receiver_config(&options)?, Arc::new(wake_loop.clone()))?;
+    let store = open_store(&options)?;
+    store.set_waker(Arc::new(wake_loop.clone()));
+    let (receiver, inbox) = Receiver::start(receiver_config(&options, &store)?, Arc::new(wake_loop.clone()))?;
     let transport = if options.transport == TransportOption::Ipc { "ipc" } else { "tcp" };
     let endpoint = format!("{transport} {}", options.port);
     let is_open = receiver.endpoints().serves_other_hosts;
@@ -92,12 +96,12 @@ fn view(options: Options) -> anyhow::Result<()> {
         };
         app.insert_resource(Viewer::new(&options.title, options.replace_layers))
             .insert_resource(Inbox(inbox))
-            .insert_resource(StatisticsWorkers::start(&wake).context("the system refused a thread")?)
-            .insert_resource(Recall::start(&wake).context("the system refused a thread")?)
+            .insert_resource(PixelStore(store))
             .insert_resource(Clients { counters, port: options.port })
             .insert_resource(status)
             .insert_resource(exit)
             .add_plugins(ViewerPlugin);
+        start_workers(&mut app, &wake).context("the system refused a thread")?;
         if is_open {
             let sentence =
                 format!("Every machine that reaches {} can stream to this viewer and control it.", options.bind);
@@ -132,7 +136,7 @@ impl Serving {
     }
 }
 
-fn receiver_config(options: &Options) -> anyhow::Result<ReceiverConfig> {
+fn receiver_config(options: &Options, store: &Store) -> anyhow::Result<ReceiverConfig> {
     // Python's `Path.home()`, which producers build socket paths from, reads the same variable.
     let home = std::env::home_dir().context("no home directory: set HOME")?;
     let limits = Limits {
@@ -152,6 +156,7 @@ fn receiver_config(options: &Options) -> anyhow::Result<ReceiverConfig> {
         bind: options.bind,
         naming: options.socket_names.naming(),
         limits,
+        store: store.clone(),
         identity: ViewerIdentity {
             application: options.application.clone(),
             title: options.title.clone(),

@@ -8,6 +8,8 @@ use crate::systems::ViewerSystems;
 use crate::systems::control::ControlPlugin;
 use crate::systems::follow::FollowPlugin;
 use crate::systems::intake::IntakePlugin;
+use crate::systems::intensity::IntensityPlugin;
+use crate::systems::memory::MemoryPlugin;
 use crate::systems::pictures::PicturesPlugin;
 use crate::systems::show::ShowPlugin;
 use crate::systems::status::StatusPlugin;
@@ -29,6 +31,8 @@ impl Plugin for ViewerPlugin {
             )
             .add_plugins((
                 IntakePlugin,
+                IntensityPlugin,
+                MemoryPlugin,
                 StatusPlugin,
                 ShowPlugin,
                 ControlPlugin,

@@ -54,11 +54,12 @@ fn pings_are_answered_while_the_render_thread_is_held() {
     let (exit, held) = (ExitRequested::default(), Hold::default());
     app.insert_resource(Viewer::new("held", false))
         .insert_resource(Inbox(inbox))
-        .insert_resource(StatisticsWorkers::start(&wake).unwrap())
+        .insert_resource(PixelStore(Store::unbounded()))
         .insert_resource(Clients { counters: receiver.counters(), port: endpoint.port })
         .insert_resource(ViewerStatus::default())
         .insert_resource(exit.clone())
         .add_plugins(ViewerPlugin);
+    start_workers(&mut app, &wake).unwrap();
     app.sub_app_mut(RenderApp).insert_resource(held.clone()).add_systems(Render, hold.in_set(RenderSystems::Prepare));
 
     let client = std::thread::spawn(move || {

@@ -20,6 +20,8 @@ use crate::render::screenshot::{PendingScreenshot, Picture, ScreenshotScope, Scr
 use crate::signals::ExitRequested;
 use crate::systems::ViewerSystems;
 use crate::systems::intake::{PendingCalls, StatisticsWorkers};
+use crate::systems::intensity::IntensityWindows;
+use crate::systems::memory::PixelStore;
 use crate::systems::show::Shown;
 use crate::ui::problems::Problems;
 use crate::viewer::Viewer;
@@ -48,6 +50,15 @@ pub struct Clients {
     pub counters: Arc<Counters>,
     /// Data port, for names of files.
     pub port: u16,
+}
+
+/// Parts of the program whose counts a `state` reply carries.
+#[derive(bevy::ecs::system::SystemParam)]
+struct Facts<'w> {
+    clients: Res<'w, Clients>,
+    report: Res<'w, RenderReport>,
+    store: Res<'w, PixelStore>,
+    problems: Res<'w, Problems>,
 }
 
 #[derive(Resource, Default)]
@@ -83,9 +94,8 @@ fn answer_calls(
     mut calls: ResMut<PendingCalls>,
     mut waiting: ResMut<WaitingScreenshots>,
     mut params: ParamSet<(ResMut<Viewer>, Drawn)>,
-    clients: Res<Clients>,
-    report: Res<RenderReport>,
-    problems: Res<Problems>,
+    facts: Facts,
+    windows: Res<IntensityWindows>,
     wake: Res<Wake>,
 ) {
     for ControlCall { request, replier } in calls.0.drain(..) {
@@ -97,11 +107,12 @@ fn answer_calls(
             ControlRequest::Screenshot(request) => {
                 waiting.0.push(WaitingScreenshot { request, replier, asked_at: Instant::now(), pending: None });
             }
+            ControlRequest::ApplyIntensityWindow(options) => windows.ask(&params.p0(), &options, replier),
             request => {
                 let mut viewer = params.p0();
                 let mut reply = viewer.answer(&request);
                 if let Some(state) = reply.state_mut() {
-                    add_own_facts(state, &viewer, &clients.counters, &report, &problems);
+                    add_own_facts(state, &viewer, &facts);
                 }
                 replier.reply(reply);
             }
@@ -136,21 +147,16 @@ fn settle(viewer: &mut Viewer, is_drawn: bool) -> SettleAck {
 }
 
 /// Keys of our own in a state reply, under `wellscope`; clients of the incumbent ignore them.
-fn add_own_facts(
-    state: &mut StateReply,
-    viewer: &Viewer,
-    counters: &Counters,
-    report: &RenderReport,
-    problems: &Problems,
-) {
+fn add_own_facts(state: &mut StateReply, viewer: &Viewer, facts: &Facts) {
     let counts = |pairs: &[(&str, u64)]| PickleValue::dict(pairs.iter().map(|(name, count)| (*name, (*count).into())));
-    let received = counters.snapshot();
-    let drawn = report.snapshot();
+    let received = facts.clients.counters.snapshot();
+    let drawn = facts.report.snapshot();
+    let held = facts.store.0.usage();
     state.wellscope = vec![
         ("version".into(), env!("CARGO_PKG_VERSION").into()),
         ("overlay".into(), viewer.overlay().into()),
         ("holes".into(), PickleValue::list(viewer.holes())),
-        ("problems".into(), PickleValue::list(problems.newest_first().map(|problem| problem.text.clone()))),
+        ("problems".into(), PickleValue::list(facts.problems.newest_first().map(|problem| problem.text.clone()))),
         (
             "receiver".into(),
             counts(&[
@@ -177,12 +183,27 @@ fn add_own_facts(
             ]),
         ),
         (
+            "memory".into(),
+            counts(&[
+                ("bytes", held.memory_bytes),
+                ("limit_bytes", held.memory_limit_bytes),
+                ("disk_bytes", held.disk_bytes),
+                ("disk_limit_bytes", held.disk_limit_bytes),
+                ("blocks", held.blocks),
+                ("spilled_blocks", held.spilled_blocks),
+                ("spill_writes", held.spill_writes),
+                ("loads", held.loads),
+            ]),
+        ),
+        (
             "gpu".into(),
             counts(&[
                 ("uploads", drawn.uploads),
                 ("upload_bytes", drawn.upload_bytes),
                 ("evictions", drawn.evictions),
                 ("resident_bytes", drawn.resident_bytes),
+                ("limit_bytes", drawn.budget_bytes),
+                ("resident_tiles", drawn.resident_tiles),
                 ("missing_tiles", drawn.missing_tiles),
                 ("canvas_renders", drawn.canvas_renders),
                 ("frames", drawn.frames),

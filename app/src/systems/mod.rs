@@ -3,6 +3,8 @@
 pub mod control;
 pub mod follow;
 pub mod intake;
+pub mod intensity;
+pub mod memory;
 pub mod pictures;
 pub mod recall;
 pub mod show;
@@ -19,4 +21,15 @@ pub enum ViewerSystems {
     Resolve,
     /// Answer what waited for the decision.
     Answer,
+}
+
+/// Starts the threads that the systems hand work to.
+///
+/// # Errors
+/// When the system refuses a thread.
+pub fn start_workers(app: &mut App, wake: &Wake) -> std::io::Result<()> {
+    app.insert_resource(intake::StatisticsWorkers::start(wake)?)
+        .insert_resource(intensity::IntensityWindows::start(wake)?)
+        .insert_resource(recall::Recall::start(wake)?);
+    Ok(())
 }

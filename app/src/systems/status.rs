@@ -4,7 +4,8 @@ use bevy::prelude::*;
 
 use crate::render::RenderReport;
 use crate::systems::intake::StatisticsWorkers;
-use crate::ui::status::ViewerStatus;
+use crate::systems::memory::PixelStore;
+use crate::ui::status::{Use, ViewerStatus};
 use crate::viewer::Viewer;
 
 /// Fills the status bar.
@@ -20,11 +21,14 @@ fn report_facts(
     viewer: Res<Viewer>,
     report: Res<RenderReport>,
     workers: Res<StatisticsWorkers>,
+    store: Res<PixelStore>,
     mut status: ResMut<ViewerStatus>,
 ) {
+    let (usage, drawn) = (store.0.usage(), report.snapshot());
     let facts = ViewerStatus {
-        host_bytes: viewer.layers.values().map(|layer| layer.host_bytes).sum(),
-        gpu_bytes: report.snapshot().resident_bytes,
+        memory: Use { bytes: usage.memory_bytes, limit_bytes: usage.memory_limit_bytes },
+        disk: Use { bytes: usage.disk_bytes, limit_bytes: usage.disk_limit_bytes },
+        gpu: Use { bytes: drawn.resident_bytes, limit_bytes: drawn.budget_bytes },
         planes: viewer.counters.planes,
         in_flight: workers.waiting(),
         ..status.clone()

@@ -7,6 +7,26 @@ use super::icons::{self, Icon};
 use super::problems::{self, Problems};
 use super::{text, theme};
 
+/// How much of something is used.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Use {
+    /// Bytes in use.
+    pub bytes: u64,
+    /// Bytes that may be.
+    pub limit_bytes: u64,
+}
+
+impl Use {
+    fn text(self, what: &str) -> String {
+        format!("{} {what}", text::bytes_text(self.bytes))
+    }
+
+    /// For the tooltip.
+    fn hint(self, what: &str, option: &str) -> String {
+        format!("{what}, of at most {} ({option})", text::bytes_text(self.limit_bytes))
+    }
+}
+
 /// Facts that the panels show and do not find out themselves.
 #[derive(Resource, Clone, PartialEq, Eq, Default, Debug)]
 pub struct ViewerStatus {
@@ -14,10 +34,12 @@ pub struct ViewerStatus {
     pub endpoint: String,
     /// The GPU.
     pub adapter: String,
-    /// Bytes of pixels in host memory.
-    pub host_bytes: u64,
-    /// Bytes of textures on the GPU.
-    pub gpu_bytes: u64,
+    /// Pixels in memory.
+    pub memory: Use,
+    /// Pixels on disk.
+    pub disk: Use,
+    /// Textures on the GPU.
+    pub gpu: Use,
     /// Planes received.
     pub planes: u64,
     /// Planes received and not measured yet.
@@ -30,15 +52,18 @@ pub struct ViewerStatus {
 
 impl ViewerStatus {
     /// What stands on the right, most important last, so that a narrow window loses the least.
-    pub fn facts(&self) -> Vec<(String, &'static str)> {
-        let mut facts = vec![(text::count_text(self.planes, "plane"), "Image planes received since start")];
+    pub fn facts(&self) -> Vec<(String, String)> {
+        let mut facts = vec![(text::count_text(self.planes, "plane"), "Image planes received since start".to_owned())];
         if self.in_flight > 0 {
-            facts.push((format!("{} waiting", self.in_flight), "Planes that wait to be measured"));
+            facts.push((format!("{} waiting", self.in_flight), "Planes that wait to be measured".to_owned()));
         }
-        facts.push((format!("{} host", text::bytes_text(self.host_bytes)), "Pixels in host memory"));
-        facts.push((format!("{} GPU", text::bytes_text(self.gpu_bytes)), "Textures in GPU memory"));
-        facts.push((self.adapter.clone(), "GPU"));
-        facts.push((self.endpoint.clone(), "Where producers stream to"));
+        facts.push((self.memory.text("memory"), self.memory.hint("Pixels in memory", "--memory-limit")));
+        if self.disk.bytes > 0 {
+            facts.push((self.disk.text("on disk"), self.disk.hint("Pixels moved to disk", "--disk-limit")));
+        }
+        facts.push((self.gpu.text("GPU"), self.gpu.hint("Textures in GPU memory", "--vram-limit")));
+        facts.push((self.adapter.clone(), "GPU".to_owned()));
+        facts.push((self.endpoint.clone(), "Where producers stream to".to_owned()));
         facts.retain(|(fact, _)| !fact.is_empty());
         facts
     }
@@ -105,6 +130,15 @@ mod tests {
     fn unknown_facts_are_left_out() {
         let status = ViewerStatus { planes: 12, endpoint: "ipc 5555".to_owned(), ..ViewerStatus::default() };
         let facts: Vec<String> = status.facts().into_iter().map(|(fact, _)| fact).collect();
-        assert_eq!(facts, ["12 planes", "0 B host", "0 B GPU", "ipc 5555"]);
+        assert_eq!(facts, ["12 planes", "0 B memory", "0 B GPU", "ipc 5555"]);
+    }
+
+    #[test]
+    fn use_is_shown_with_its_limit_and_the_disk_only_when_it_is_used() {
+        let disk = Use { bytes: 3_000_000_000, limit_bytes: 40_000_000_000 };
+        let facts = ViewerStatus { disk, ..ViewerStatus::default() }.facts();
+        let (text, hint) = facts.iter().find(|(text, _)| text.contains("disk")).unwrap();
+        assert_eq!(text, "3 GB on disk");
+        assert_eq!(hint, "Pixels moved to disk, of at most 40 GB (--disk-limit)");
     }
 }

@@ -7,17 +7,37 @@ use wellscope_protocol::dtype::ElementType;
 use wellscope_protocol::route::RouteKind;
 use wellscope_store::StoreError;
 
+use crate::render::scene::PlaneSource;
 use crate::viewer::Viewer;
 use crate::viewer::answer::no_layer;
 use crate::viewer::axes::ValueId;
-use crate::viewer::layer::{Entry, Plane};
+use crate::viewer::layer::Entry;
 use crate::viewer::payloads::plane_indices_in_item;
 
-/// Values counted for one answer: about a tenth of a second, for which the window stands still.
+/// Values counted for one answer: about a tenth of a second when they are in memory.
 const MAX_COUNTED_VALUES: u64 = 1 << 26;
 
 /// The same where every value is looked at four times.
 const MAX_SELECTED_VALUES: u64 = MAX_COUNTED_VALUES / 4;
+
+/// A wish for contrast limits, its planes found and not read yet. Reading may take as long as the disk takes, so it is done
+/// wherever waiting harms nobody: [`IntensityWindow::measure`].
+pub struct IntensityWindow {
+    options: IntensityWindowOptions,
+    channels: HashSet<Option<ValueId>>,
+    matched_payloads: Vec<MatchedPayload>,
+    sample: Sample,
+}
+
+impl IntensityWindow {
+    /// Counts the values of all planes.
+    ///
+    /// # Errors
+    /// When pixels on disk cannot be read back.
+    pub fn measure(&self) -> Result<Measured, StoreError> {
+        self.sample.percentiles([self.options.low_percentile, self.options.high_percentile])
+    }
+}
 
 impl Viewer {
     /// Sets the contrast limits of all channels of a route that hold a plane at `axis_indices` to percentiles of these
@@ -27,25 +47,43 @@ impl Viewer {
     /// (16 Mi of other types) only one row of each run of rows is counted, the runs as long as it takes; the reply says how
     /// many values that were.
     pub(super) fn apply_intensity_window(&mut self, options: &IntensityWindowOptions) -> ControlReply {
-        match self.intensity_window(options) {
-            Ok((ack, channels)) => {
-                let limits = ack.resolved_limits;
-                if let Some(layer) = self.layers.get_mut(&options.route_key) {
-                    for channel in channels {
-                        layer.display.channel_mut(channel).set_limits(limits);
-                    }
-                }
-                self.touch();
-                ControlReply::IntensityWindowAck(ack)
+        match self.plan_intensity_window(options) {
+            Ok(window) => {
+                let measured = window.measure();
+                self.finish_intensity_window(&window, measured)
             }
-            Err(message) => ControlReply::error("intensity_window_ack", message),
+            Err(reply) => reply,
         }
     }
 
-    fn intensity_window(
-        &self,
-        options: &IntensityWindowOptions,
-    ) -> Result<(IntensityWindowAck, HashSet<Option<ValueId>>), String> {
+    /// Finds the planes whose percentiles are asked for.
+    ///
+    /// # Errors
+    /// The reply to a wish that cannot be fulfilled.
+    pub fn plan_intensity_window(&self, options: &IntensityWindowOptions) -> Result<IntensityWindow, ControlReply> {
+        self.intensity_window(options).map_err(|message| ControlReply::error("intensity_window_ack", message))
+    }
+
+    /// Sets the limits that were measured.
+    pub fn finish_intensity_window(
+        &mut self,
+        window: &IntensityWindow,
+        measured: Result<Measured, StoreError>,
+    ) -> ControlReply {
+        let ack = match measured.map_err(|error| error.to_string()).and_then(|measured| window.ack(&measured)) {
+            Ok(ack) => ack,
+            Err(message) => return ControlReply::error("intensity_window_ack", message),
+        };
+        if let Some(layer) = self.layers.get_mut(&window.options.route_key) {
+            for channel in &window.channels {
+                layer.display.channel_mut(*channel).set_limits(ack.resolved_limits);
+            }
+        }
+        self.touch();
+        ControlReply::IntensityWindowAck(ack)
+    }
+
+    fn intensity_window(&self, options: &IntensityWindowOptions) -> Result<IntensityWindow, String> {
         let IntensityWindowOptions { route_key, axis_indices, low_percentile, high_percentile } = options;
         let percentiles = [*low_percentile, *high_percentile];
         if !percentiles.iter().all(|percentile| (0.0..=100.0).contains(percentile)) || low_percentile >= high_percentile
@@ -75,13 +113,13 @@ impl Viewer {
         }
 
         let local = self.local_indices(layer);
-        let mut planes: Vec<&Plane> = Vec::new();
+        let mut planes: Vec<PlaneSource> = Vec::new();
         let mut channels = HashSet::new();
         let mut matched_payloads = Vec::new();
         for (coordinate, entry) in layer.entries() {
             let Entry::Plane(plane) = entry else { continue };
             if local.are_at(coordinate, axis_indices) {
-                planes.push(plane);
+                planes.push(plane.source.clone());
                 channels.insert(layer.channel_of(coordinate, &self.axes));
                 matched_payloads.push(MatchedPayload {
                     path: plane.item.path.clone(),
@@ -98,8 +136,14 @@ impl Viewer {
                 "Napari image route '{route_key}' has no payload records matching axis_indices {{{asked}}}."
             ));
         }
-        let sample = Sample::of(&planes, MAX_COUNTED_VALUES, MAX_SELECTED_VALUES);
-        let measured = sample.percentiles(percentiles).map_err(|error| error.to_string())?;
+        let sample = Sample::of(planes, MAX_COUNTED_VALUES, MAX_SELECTED_VALUES);
+        Ok(IntensityWindow { options: options.clone(), channels, matched_payloads, sample })
+    }
+}
+
+impl IntensityWindow {
+    fn ack(&self, measured: &Measured) -> Result<IntensityWindowAck, String> {
+        let IntensityWindowOptions { route_key, axis_indices, low_percentile, high_percentile } = &self.options;
         let Some(limits) = measured.limits else {
             return Err(format!("Napari image route '{route_key}' has no finite pixel data."));
         };
@@ -109,29 +153,29 @@ impl Viewer {
                 "Resolved viewer intensity limits must be finite and strictly increasing, got ({low:?}, {high:?})."
             ));
         }
-        let ack = IntensityWindowAck {
+        Ok(IntensityWindowAck {
             route_key: route_key.clone(),
-            requested_percentiles: percentiles,
+            requested_percentiles: [*low_percentile, *high_percentile],
             axis_indices: axis_indices.clone(),
             resolved_limits: limits,
-            matched_payloads,
+            matched_payloads: self.matched_payloads.clone(),
             contributing_payload_count: measured.plane_count,
             contributing_pixel_count: measured.value_count,
-        };
-        Ok((ack, channels))
+        })
     }
 }
 
 /// Rows of planes, all or some.
-struct Sample<'p> {
-    planes: &'p [&'p Plane],
+struct Sample {
+    planes: Vec<PlaneSource>,
     /// One of so many rows is taken.
     stride: u64,
     /// All are integers of at most 16 bits, so that each value has a counter of its own.
     is_countable: bool,
 }
 
-struct Measured {
+/// What was counted.
+pub struct Measured {
     /// `None` without a finite value.
     limits: Option<[f64; 2]>,
     plane_count: u64,
@@ -144,11 +188,11 @@ const COUNTERS: usize = 3 << 15;
 /// Where 0 stands among them.
 const ZERO: i32 = 1 << 15;
 
-impl<'p> Sample<'p> {
-    fn of(planes: &'p [&'p Plane], max_counted: u64, max_selected: u64) -> Self {
+impl Sample {
+    fn of(planes: Vec<PlaneSource>, max_counted: u64, max_selected: u64) -> Self {
         use ElementType::{Bool, I8, I16, U8, U16};
-        let is_countable = planes.iter().all(|plane| matches!(plane.source.element, Bool | I8 | U8 | I16 | U16));
-        let values = |plane: &&Plane| (plane.source.pixels.len() / plane.source.element.size_bytes()) as u64;
+        let is_countable = planes.iter().all(|plane| matches!(plane.element, Bool | I8 | U8 | I16 | U16));
+        let values = |plane: &PlaneSource| (plane.pixels.len() / plane.element.size_bytes()) as u64;
         let count: u64 = planes.iter().map(values).sum();
         let limit = if is_countable { max_counted } else { max_selected };
         Self { planes, stride: count.div_ceil(limit).max(1), is_countable }
@@ -159,8 +203,7 @@ impl<'p> Sample<'p> {
     fn each_row(&self, mut each: impl FnMut(usize, ElementType, &[u8])) -> Result<(), StoreError> {
         let stride = self.stride;
         let mut before = 0_u64;
-        for (place, plane) in self.planes.iter().enumerate() {
-            let source = &plane.source;
+        for (place, source) in self.planes.iter().enumerate() {
             let bytes = source.pixels.read()?;
             let row_bytes = source.width as usize * usize::from(source.samples) * source.element.size_bytes();
             for row in 0..source.height as usize {
@@ -317,34 +360,13 @@ fn interpolated([low, high]: [f64; 2], part: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use proptest::prelude::*;
 
     use super::*;
-    use crate::render::scene::{PlaneId, PlanePixels, PlaneSource};
-    use crate::viewer::layer::ItemInfo;
+    use crate::render::scene::{PlaneId, PlanePixels};
 
-    fn plane(element: ElementType, height: u32, width: u32, bytes: Vec<u8>) -> Plane {
-        let shape = vec![u64::from(height), u64::from(width)];
-        let source = PlaneSource {
-            id: PlaneId(1),
-            width,
-            height,
-            samples: 1,
-            element,
-            pixels: PlanePixels::from_vec(bytes.clone()),
-        };
-        let item = Arc::new(ItemInfo { path: String::new(), address: Default::default(), shape });
-        Plane {
-            source,
-            origin_yx: [0.0, 0.0],
-            source_shape_yx: None,
-            voxel_spacing: None,
-            statistics: None,
-            item,
-            index_in_item: 0,
-        }
+    fn plane(element: ElementType, height: u32, width: u32, bytes: Vec<u8>) -> PlaneSource {
+        PlaneSource { id: PlaneId(1), width, height, samples: 1, element, pixels: PlanePixels::from_vec(bytes) }
     }
 
     /// np.percentile by sorting.
@@ -357,9 +379,8 @@ mod tests {
         sorted[low] + (sorted[(low + 1).min(sorted.len() - 1)] - sorted[low]) * part
     }
 
-    fn check(planes: &[Plane], values: &[f64], percentiles: [f64; 2]) -> Result<(), TestCaseError> {
-        let planes: Vec<&Plane> = planes.iter().collect();
-        let measured = Sample::of(&planes, u64::MAX, u64::MAX).percentiles(percentiles).unwrap();
+    fn check(planes: &[PlaneSource], values: &[f64], percentiles: [f64; 2]) -> Result<(), TestCaseError> {
+        let measured = Sample::of(planes.to_vec(), u64::MAX, u64::MAX).percentiles(percentiles).unwrap();
         let finite = values.iter().filter(|value| value.is_finite()).count() as u64;
         prop_assert_eq!(measured.value_count, finite);
         if finite == 0 {
@@ -406,17 +427,16 @@ mod tests {
     #[test]
     fn large_plates_are_sampled_evenly_and_the_count_says_so() {
         // Rows of rising value; 64 planes of 32 rows.
-        let planes: Vec<Plane> = (0..64_u16)
+        let planes: Vec<PlaneSource> = (0..64_u16)
             .map(|number| {
                 let rows = (0..32_u16).flat_map(|row| std::iter::repeat_n(number * 32 + row, 8));
                 plane(ElementType::U16, 32, 8, rows.flat_map(u16::to_le_bytes).collect())
             })
             .collect();
-        let planes: Vec<&Plane> = planes.iter().collect();
-        let all = Sample::of(&planes, u64::MAX, 0).percentiles([10.0, 90.0]).unwrap();
+        let all = Sample::of(planes.clone(), u64::MAX, 0).percentiles([10.0, 90.0]).unwrap();
         assert_eq!((all.plane_count, all.value_count), (64, 64 * 32 * 8));
         // 16 values to each row kept: runs of 64 rows, two planes long.
-        let some = Sample::of(&planes, 64 * 32 * 8 / 64, 0).percentiles([10.0, 90.0]).unwrap();
+        let some = Sample::of(planes, 64 * 32 * 8 / 64, 0).percentiles([10.0, 90.0]).unwrap();
         assert_eq!(some.value_count, 32 * 8, "one row of each run");
         assert_eq!(some.plane_count, 32);
         let limits = |measured: Measured| measured.limits.unwrap_or_default();

@@ -10,7 +10,7 @@ pub mod camera;
 pub mod command;
 pub mod display;
 pub mod ingest;
-mod intensity_window;
+pub mod intensity_window;
 pub mod layer;
 pub mod overlay;
 mod payloads;
