@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use wellscope_protocol::control::PongSpelling;
 use wellscope_protocol::endpoint::{DEFAULT_ACK_PORT, DEFAULT_DATA_PORT, EndpointNaming, Transport};
+use wellscope_store::Store;
 
 /// The kind of the data socket. libzmq cannot serve both on one port, so it is chosen at the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -44,6 +45,8 @@ pub struct ReceiverConfig {
     pub identity: ViewerIdentity,
     /// How much a peer may ask for.
     pub limits: Limits,
+    /// Where pixels are kept. Default: in memory without a limit.
+    pub store: Store,
     /// Which generation's spelling of the pong is sent; requests of both are byte-identical.
     pub pong_spelling: PongSpelling,
 }
@@ -63,6 +66,7 @@ impl ReceiverConfig {
             home,
             identity: ViewerIdentity::default(),
             limits: Limits::default(),
+            store: Store::unbounded(),
             pong_spelling: PongSpelling::G3,
         }
     }
@@ -113,8 +117,6 @@ pub struct Limits {
     pub max_pending_calls: usize,
     /// Acks that wait for the ack thread. Default 65,536; further ones are dropped and counted.
     pub max_pending_acks: usize,
-    /// Bytes of returned pixel buffers kept for the next images. Default 512 MiB.
-    pub max_pooled_bytes: u64,
     /// How long after the reply a segment that still exists is unlinked, in milliseconds. Default 5,000: producers of G3 and G4
     /// unlink within milliseconds, those of G1 and G2 never.
     pub late_unlink_millis: u64,
@@ -137,7 +139,6 @@ impl Default for Limits {
             busy_timeout_millis: 20_000,
             max_pending_calls: 64,
             max_pending_acks: 65_536,
-            max_pooled_bytes: 512 * MIB,
             late_unlink_millis: 5_000,
             max_recording_bytes: GIB,
         }

@@ -34,10 +34,6 @@ counters! {
     bytes_copied,
     /// Copies made; one per shared-memory segment.
     copies,
-    /// Pixel buffers freshly allocated.
-    buffers_allocated,
-    /// Pixel buffers taken from the pool.
-    buffers_reused,
     /// Messages answered with an error, on both sockets.
     errors_replied,
     /// Control requests answered by the receiver or the app.

@@ -15,6 +15,7 @@ use crate::config::DataSocket;
 use crate::counters::{self, Counters};
 use crate::delivery::{Delivery, ReceivedBatch, Severity};
 use crate::outbox::{DeliverError, Outbox};
+use crate::patience::{Alone, Patience};
 use crate::serve::{BUSY_TEXT, BatchServer, Refusal, Served};
 use crate::text::printable;
 use crate::wake::WakeSignal;
@@ -165,7 +166,7 @@ impl DataThread {
         if frames != 1 {
             return Taken::refused(None, format!("A batch is one frame; this message has {frames}."));
         }
-        let Served { outcome, opened, left_out } = self.server.serve(frame, deadline);
+        let Served { outcome, opened, left_out } = self.server.serve(frame, Patience { deadline, waiting: &Alone });
         if let Some(first) = left_out.first() {
             let count = left_out.len();
             self.outbox.report(Severity::Error, format!("Left out of a published batch: {count}. First: {first}"));
@@ -176,14 +177,13 @@ impl DataThread {
     fn deliver(&self, batch: ReceivedBatch, deadline: Instant) -> Result<(), Refusal> {
         let items = batch.items.len() as u64;
         let images = batch.items.iter().filter(|item| item.is_image()).count() as u64;
-        let sequence = batch.sequence;
         // Counted before the app can take them, so that never more are taken than were received.
         counters::add(&self.counters.items_received, items);
         match self.outbox.deliver(Delivery::Batch(batch), deadline) {
             Ok(()) => {
                 counters::add(&self.counters.images_received, images);
                 counters::add(&self.counters.batches_received, 1);
-                tracing::debug!(sequence, items, images, "batch delivered");
+                tracing::debug!(items, images, "batch delivered");
                 Ok(())
             }
             Err(error) => {

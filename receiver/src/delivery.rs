@@ -13,7 +13,7 @@ use wellscope_protocol::dtype::ElementType;
 use wellscope_protocol::route::Route;
 
 use crate::acks::AckTicket;
-use crate::pixels::PixelBuffer;
+use crate::pixels::ImagePixels;
 
 /// Called after each delivery, from a socket thread. Must be cheap and must not block.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
@@ -105,7 +105,7 @@ pub enum ReceivedPayload {
     Points(Vec<Shape>),
 }
 
-/// An array of pixels in this process's memory.
+/// An array of pixels that is ours, in memory or on disk.
 #[derive(Clone, Debug)]
 pub struct ReceivedImage {
     /// What one element is.
@@ -121,7 +121,7 @@ pub struct ReceivedImage {
     /// Distance of voxels.
     pub voxel_spacing: Option<VoxelSpacing>,
     /// C-contiguous, little-endian, exactly `shape` x element size bytes.
-    pub pixels: PixelBuffer,
+    pub pixels: ImagePixels,
 }
 
 /// A control request that waits for the app's answer. After the kind's deadline the client is told that the viewer is busy

@@ -8,6 +8,7 @@
 mod acks;
 mod config;
 mod control_socket;
+mod copy;
 mod counters;
 mod data_socket;
 mod delivery;
@@ -15,6 +16,7 @@ mod endpoints;
 mod in_flight;
 mod lock;
 mod outbox;
+mod patience;
 mod pixels;
 mod platform;
 mod receiver;
@@ -31,6 +33,6 @@ pub use delivery::{
     Severity, Wake,
 };
 pub use endpoints::{Endpoints, StartError};
-pub use pixels::PixelBuffer;
+pub use pixels::ImagePixels;
 pub use receiver::Receiver;
 pub use text::printable;

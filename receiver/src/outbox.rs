@@ -4,7 +4,7 @@
 //! finds the channel full is kept here and goes out before anything later.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,8 @@ use crate::delivery::{Delivery, Problem, Severity, Wake};
 /// Both ends of the order: see the module.
 pub(crate) struct Outbox {
     waiting: Mutex<VecDeque<Delivery>>,
+    /// Batches sent so far. Written with `waiting` locked, so that batches carry their numbers in the order in which they go.
+    batches: AtomicU64,
     channel: Sender<Delivery>,
     wake: Wake,
     counters: Arc<Counters>,
@@ -41,7 +43,7 @@ impl Outbox {
         counters: Arc<Counters>,
         stopping: Arc<AtomicBool>,
     ) -> Arc<Self> {
-        Arc::new(Self { waiting: Mutex::default(), channel, wake, counters, stopping })
+        Arc::new(Self { waiting: Mutex::default(), batches: AtomicU64::new(0), channel, wake, counters, stopping })
     }
 
     /// Sends after everything that waits, waiting for room until `deadline`.
@@ -53,7 +55,16 @@ impl Outbox {
             }
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             let sent = if self.flush_locked(&mut waiting) {
-                self.channel.try_send(delivery)
+                let next = self.batches.load(Ordering::Acquire) + 1;
+                let is_batch = matches!(delivery, Delivery::Batch(_));
+                if let Delivery::Batch(batch) = &mut delivery {
+                    batch.sequence = next;
+                }
+                let sent = self.channel.try_send(delivery);
+                if is_batch && sent.is_ok() {
+                    self.batches.store(next, Ordering::Release);
+                }
+                sent
             } else {
                 Err(TrySendError::Full(delivery))
             };

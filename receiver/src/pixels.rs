@@ -1,129 +1,113 @@
-//! Pixel buffers: each pixel is copied once, into memory that goes back to a bounded pool when nobody needs it.
-//!
-//! Fresh large allocations cost up to three times what a reused buffer costs (page faults), so buffers are kept.
+//! Pixels of one image in the store: blocks of whole planes.
 
-use std::fmt;
-use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::ops::Range;
+use std::sync::Arc;
 
-use crate::counters::{self, Counters};
+use wellscope_store::{Pixels, Store, StoreError};
 
-/// Pixels of one image, shared and read-only. The last clone returns the allocation to the receiver's pool.
-#[derive(Clone)]
-pub struct PixelBuffer(Arc<Pooled>);
+/// Planes share a block up to this size: large enough that the disk and the system's pages are used well, small enough that a
+/// stack larger than memory spills in parts.
+const BLOCK_BYTES: usize = 4 << 20;
 
-struct Pooled {
-    bytes: Vec<u8>,
-    pool: Weak<BufferPool>,
+/// Pixels of one image: blocks of whole consecutive planes, each in memory or on disk by itself. Clones share them.
+#[derive(Clone, Debug)]
+pub struct ImagePixels(Arc<Blocks>);
+
+#[derive(Debug)]
+struct Blocks {
+    blocks: Vec<Pixels>,
+    layout: BlockLayout,
 }
 
-impl PixelBuffer {
-    /// A buffer that belongs to no pool.
-    pub fn from_vec(bytes: Vec<u8>) -> Self {
-        Self(Arc::new(Pooled { bytes, pool: Weak::new() }))
-    }
-
-    /// Address of the first byte: equal for clones of one buffer, so that tests can see that nothing was copied.
-    pub fn identity(&self) -> usize {
-        self.0.bytes.as_ptr() as usize
-    }
-
-    pub(crate) fn pooled(bytes: Vec<u8>, pool: &Arc<BufferPool>) -> Self {
-        Self(Arc::new(Pooled { bytes, pool: Arc::downgrade(pool) }))
-    }
+/// How the planes of an image are divided into blocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct BlockLayout {
+    plane_bytes: usize,
+    plane_count: usize,
+    planes_per_block: usize,
 }
 
-impl AsRef<[u8]> for PixelBuffer {
-    fn as_ref(&self) -> &[u8] {
-        self
-    }
-}
-
-impl Deref for PixelBuffer {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        &self.0.bytes
-    }
-}
-
-impl fmt::Debug for PixelBuffer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PixelBuffer({} bytes)", self.len())
-    }
-}
-
-impl Drop for Pooled {
-    fn drop(&mut self) {
-        if let Some(pool) = self.pool.upgrade() {
-            pool.give_back(std::mem::take(&mut self.bytes));
+impl BlockLayout {
+    /// `None` when the bytes are no whole number of planes, or more than this machine can address.
+    pub(crate) fn new(total_bytes: u64, plane_bytes: u64) -> Option<Self> {
+        let (total, plane) = (usize::try_from(total_bytes).ok()?, usize::try_from(plane_bytes).ok()?);
+        if plane == 0 || total % plane != 0 {
+            return None;
         }
+        Some(Self { plane_bytes: plane, plane_count: total / plane, planes_per_block: (BLOCK_BYTES / plane).max(1) })
+    }
+
+    pub(crate) fn total_bytes(&self) -> usize {
+        self.plane_bytes * self.plane_count
+    }
+
+    pub(crate) fn block_count(&self) -> usize {
+        self.plane_count.div_ceil(self.planes_per_block)
+    }
+
+    /// Bytes of the image that lie in a block.
+    pub(crate) fn block(&self, index: usize) -> Range<usize> {
+        let block_bytes = self.plane_bytes * self.planes_per_block;
+        let start = index * block_bytes;
+        start..(start + block_bytes).min(self.total_bytes())
+    }
+
+    /// What the blocks count for in the budgets of a store.
+    pub(crate) fn footprint(&self) -> u64 {
+        (0..self.block_count()).map(|index| Store::footprint(self.block(index).len() as u64)).sum()
     }
 }
 
-/// Returned allocations, newest last. Holds at most `max_bytes`; beyond that the oldest are freed.
-pub(crate) struct BufferPool {
-    max_bytes: u64,
-    kept: Mutex<Kept>,
-    counters: Arc<Counters>,
-}
-
-#[derive(Default)]
-struct Kept {
-    buffers: Vec<Vec<u8>>,
-    bytes: u64,
-}
-
-/// Many tiny buffers would make the search for a fitting one slow, and cost nothing to allocate anew.
-const MAX_KEPT_BUFFERS: usize = 128;
-
-impl BufferPool {
-    pub(crate) fn new(max_bytes: u64, counters: Arc<Counters>) -> Arc<Self> {
-        Arc::new(Self { max_bytes, kept: Mutex::default(), counters })
+impl ImagePixels {
+    pub(crate) fn new(blocks: Vec<Pixels>, layout: BlockLayout) -> Self {
+        Self(Arc::new(Blocks { blocks, layout }))
     }
 
-    /// An empty buffer with room for `size_bytes`, or `None` when the system has no such memory.
-    pub(crate) fn take(&self, size_bytes: usize) -> Option<Vec<u8>> {
-        let reused = {
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            // An image may keep its buffer for hours, so one that is much too large would waste memory as long.
-            let fits = |buffer: &Vec<u8>| {
-                buffer.capacity() >= size_bytes && buffer.capacity() - size_bytes <= size_bytes / 8 + 4096
-            };
-            kept.buffers.iter().rposition(fits).map(|index| {
-                let buffer = kept.buffers.remove(index);
-                kept.bytes -= buffer.capacity() as u64;
-                buffer
-            })
-        };
-        if let Some(buffer) = reused {
-            counters::add(&self.counters.buffers_reused, 1);
-            return Some(buffer);
-        }
-        let mut buffer = Vec::new();
-        buffer.try_reserve_exact(size_bytes).ok()?;
-        counters::add(&self.counters.buffers_allocated, 1);
-        Some(buffer)
+    /// Pixels that belong to no store; for tests and tools. One block; the last plane may be incomplete, and is left out then.
+    pub fn from_bytes(bytes: Vec<u8>, plane_bytes: usize) -> Self {
+        let plane_count = bytes.len().checked_div(plane_bytes).unwrap_or(0);
+        let layout = BlockLayout { plane_bytes, plane_count, planes_per_block: plane_count.max(1) };
+        Self::new(vec![Pixels::from_vec(bytes)], layout)
     }
 
-    pub(crate) fn give_back(&self, mut buffer: Vec<u8>) {
-        let size = buffer.capacity() as u64;
-        if size == 0 || size > self.max_bytes {
-            return;
+    /// The block that holds a plane, and the plane's bytes in it. Planes count in C order over all leading axes.
+    pub fn plane(&self, index: usize) -> Option<(Pixels, Range<usize>)> {
+        let layout = &self.0.layout;
+        if index >= layout.plane_count {
+            return None;
         }
-        buffer.clear();
-        let mut freed = Vec::new();
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        while !kept.buffers.is_empty() && (kept.bytes + size > self.max_bytes || kept.buffers.len() >= MAX_KEPT_BUFFERS)
-        {
-            let oldest = kept.buffers.remove(0);
-            kept.bytes -= oldest.capacity() as u64;
-            freed.push(oldest);
+        let block = self.0.blocks.get(index / layout.planes_per_block)?;
+        let start = index % layout.planes_per_block * layout.plane_bytes;
+        Some((block.clone(), start..start + layout.plane_bytes))
+    }
+
+    /// Number of planes.
+    pub fn plane_count(&self) -> usize {
+        self.0.layout.plane_count
+    }
+
+    /// Bytes of one plane: height x width x samples x element size.
+    pub fn plane_bytes(&self) -> usize {
+        self.0.layout.plane_bytes
+    }
+
+    /// Bytes of all planes.
+    pub fn total_bytes(&self) -> usize {
+        self.0.layout.total_bytes()
+    }
+
+    /// All planes behind each other, read back from the disk where needed; a copy, for tests and small images.
+    ///
+    /// # Errors
+    /// See [`Pixels::read`].
+    pub fn to_vec(&self) -> Result<Vec<u8>, StoreError> {
+        let mut all = Vec::with_capacity(self.total_bytes());
+        for index in 0..self.plane_count() {
+            if let Some((block, range)) = self.plane(index) {
+                all.extend_from_slice(&block.read()?[range]);
+            }
         }
-        kept.bytes += size;
-        kept.buffers.push(buffer);
-        // Freeing large memory takes time; not while others wait for the pool.
-        drop(kept);
-        drop(freed);
+        Ok(all)
     }
 }
 
@@ -131,55 +115,38 @@ impl BufferPool {
 mod tests {
     use super::*;
 
-    fn pool(max_bytes: u64) -> (Arc<BufferPool>, Arc<Counters>) {
-        let counters = Arc::new(Counters::default());
-        (BufferPool::new(max_bytes, counters.clone()), counters)
+    #[test]
+    fn planes_share_blocks_up_to_four_mebibytes() {
+        let layout = BlockLayout::new(5 * (3 << 19), 3 << 19).unwrap();
+        assert_eq!((layout.planes_per_block, layout.block_count()), (2, 3));
+        assert_eq!([0, 1, 2].map(|index| layout.block(index).len()), [3 << 20, 3 << 20, 3 << 19]);
+        assert_eq!(layout.footprint(), 5 * (3 << 19));
+        let large = BlockLayout::new(3 * (8 << 20), 8 << 20).unwrap();
+        assert_eq!((large.planes_per_block, large.block_count()), (1, 3));
+        assert_eq!(BlockLayout::new(10, 3), None);
+        assert_eq!(BlockLayout::new(0, 0), None);
+        assert_eq!(BlockLayout::new(100, 100).unwrap().footprint(), 4096);
     }
 
     #[test]
-    fn the_last_clone_returns_the_allocation() {
-        let (pool, counters) = pool(1 << 20);
-        let mut bytes = pool.take(1000).unwrap();
-        bytes.resize(1000, 7);
-        let first = PixelBuffer::pooled(bytes, &pool);
-        let second = first.clone();
-        assert_eq!(first.identity(), second.identity());
-        drop(first);
-        pool.take(1000).unwrap();
-        assert_eq!(counters.snapshot().buffers_reused, 0, "a clone still holds it");
-        drop(second);
-        assert!(pool.take(1000).unwrap().is_empty());
-        assert_eq!(counters.snapshot().buffers_reused, 1);
+    fn planes_are_found_in_their_blocks() {
+        let layout = BlockLayout::new(5 * (3 << 19), 3 << 19).unwrap();
+        let block = |index| Pixels::from_vec(vec![index as u8; layout.block(index).len()]);
+        let image = ImagePixels::new((0..3).map(block).collect(), layout);
+        let places: Vec<_> = (0..5).map(|index| image.plane(index).unwrap()).collect();
+        let blocks: Vec<u8> = places.iter().map(|(pixels, range)| pixels.read().unwrap()[range.clone()][0]).collect();
+        assert_eq!(blocks, [0, 0, 1, 1, 2]);
+        assert_eq!((places[0].1.start, places[1].1.start, places[4].1.start), (0, 3 << 19, 0));
+        assert!(image.plane(5).is_none());
+        assert_eq!(image.to_vec().unwrap().len(), image.total_bytes());
     }
 
     #[test]
-    fn the_pool_keeps_no_more_than_its_budget() {
-        let (pool, _) = pool(3000);
-        for _ in 0..5 {
-            pool.give_back(Vec::with_capacity(1000));
-        }
-        let kept = pool.kept.lock().unwrap();
-        assert_eq!((kept.buffers.len(), kept.bytes), (3, 3000));
-    }
-
-    #[test]
-    fn a_much_too_large_buffer_is_not_reused() {
-        let (pool, counters) = pool(1 << 20);
-        pool.give_back(Vec::with_capacity(500_000));
-        pool.take(1000).unwrap();
-        assert_eq!(counters.snapshot().buffers_reused, 0);
-    }
-
-    #[test]
-    fn memory_that_does_not_exist_is_refused() {
-        assert!(pool(0).0.take(usize::MAX / 2).is_none());
-    }
-
-    #[test]
-    fn a_buffer_outlives_its_pool() {
-        let (pool, _) = pool(1 << 20);
-        let pixels = PixelBuffer::pooled(vec![1, 2, 3], &pool);
-        drop(pool);
-        assert_eq!(&pixels[..], &[1, 2, 3]);
+    fn bytes_of_a_test_are_an_image() {
+        let image = ImagePixels::from_bytes(vec![1, 2, 3, 4, 5, 6], 2);
+        let (pixels, range) = image.plane(2).unwrap();
+        assert_eq!(&pixels.read().unwrap()[range], &[5, 6]);
+        assert_eq!((image.plane_count(), image.plane_bytes(), image.total_bytes()), (3, 2, 6));
+        assert_eq!(ImagePixels::from_bytes(vec![1], 0).plane_count(), 0);
     }
 }

@@ -1,6 +1,6 @@
 //! Starting and ending the threads.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -10,13 +10,13 @@ use crossbeam_channel::Sender;
 use crate::acks::{AckOutlet, AckThread};
 use crate::config::{DataSocket, ReceiverConfig};
 use crate::control_socket::{AnswerLane, ControlThread};
+use crate::copy::Helpers;
 use crate::counters::Counters;
 use crate::data_socket::DataThread;
 use crate::delivery::{Delivery, Wake};
 use crate::endpoints::{self, BoundEndpoints, Endpoints, StartError};
 use crate::in_flight::InFlight;
 use crate::outbox::Outbox;
-use crate::pixels::BufferPool;
 use crate::platform::{ProcessMeter, SystemSharedMemory};
 use crate::record::Recorder;
 use crate::serve::BatchServer;
@@ -129,13 +129,13 @@ impl Receiver {
             server: BatchServer {
                 data_socket: config.data_socket,
                 recorder: recorder.transpose()?,
-                pool: BufferPool::new(limits.max_pooled_bytes, counters.clone()),
+                store: config.store,
+                helpers: Helpers::of_machine(),
                 in_flight: InFlight::new(limits.max_in_flight_bytes, counters.clone(), stopping.clone()),
                 limits: limits.clone(),
                 shared_memory: Box::new(SystemSharedMemory),
                 outlet,
                 counters: counters.clone(),
-                sequence: AtomicU64::new(0),
             },
             outbox: outbox.clone(),
             left_segments: left_sender,

@@ -1,19 +1,23 @@
 //! One frame of the data socket in, one reply and perhaps one delivery out. Knows no sockets, so tests call it directly.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use wellscope_protocol::batch::{Batch, BatchLimits, DisplayConfig, ImagePayload, Item, Payload, PixelSource};
+use wellscope_protocol::batch::{
+    Batch, BatchLimits, DisplayConfig, ImageLayout, ImagePayload, Item, Payload, PixelSource,
+};
 use wellscope_protocol::dtype::ByteOrder;
-use wellscope_protocol::route::{RouteError, route_of};
+use wellscope_protocol::route::{Route, RouteError, route_of};
+use wellscope_store::{Admission, Store, StoreError};
 
 use crate::acks::{AckOutlet, AckTicket, LeftSegment};
 use crate::config::{DataSocket, Limits};
+use crate::copy::{Copier, CopyError, CopySource, CopyTask, Helpers};
 use crate::counters::{self, Counters};
 use crate::delivery::{ItemHead, ReceivedBatch, ReceivedImage, ReceivedItem, ReceivedPayload};
 use crate::in_flight::{InFlight, Permit};
-use crate::pixels::{BufferPool, PixelBuffer};
+use crate::patience::Patience;
+use crate::pixels::{BlockLayout, ImagePixels};
 use crate::platform::{Segment, SegmentError, SharedMemory};
 use crate::record::Recorder;
 use crate::text::printable;
@@ -25,11 +29,11 @@ pub(crate) struct BatchServer {
     pub data_socket: DataSocket,
     pub recorder: Option<Mutex<Recorder>>,
     pub shared_memory: Box<dyn SharedMemory>,
-    pub pool: Arc<BufferPool>,
+    pub store: Store,
+    pub helpers: Helpers,
     pub in_flight: Arc<InFlight>,
     pub outlet: Arc<AckOutlet>,
     pub counters: Arc<Counters>,
-    pub sequence: AtomicU64,
 }
 
 /// What became of one frame.
@@ -65,7 +69,62 @@ enum ImageError {
     InlineLength { shape: Vec<u64>, dtype: String, needed_bytes: u64, found_bytes: u64 },
     #[error("the viewer's machine has no memory for its {needed_bytes} bytes")]
     NoMemory { needed_bytes: u64 },
+    #[error("{0}{turn}", turn = whose_turn(.0))]
+    Store(StoreError),
 }
+
+impl From<CopyError> for ImageError {
+    fn from(error: CopyError) -> Self {
+        match error {
+            CopyError::Segment(error) => Self::Segment(error),
+            CopyError::Store(StoreError::NoMemory { needed_bytes }) => Self::NoMemory { needed_bytes },
+            CopyError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// What helps, for the person who reads the producer's log.
+fn whose_turn(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Full { .. } => {
+            "; close or clear layers in the viewer, or start it with a larger --memory-limit or --disk-limit"
+        }
+        StoreError::SpillFailed { .. } => "; make room on that disk, or close or clear layers in the viewer",
+        StoreError::LargerThanMemory { .. } => "; start the viewer with a larger --memory-limit, or send tiles",
+        StoreError::Busy { .. } => "; send it again later",
+        _ => "",
+    }
+}
+
+/// An item that is known to have a layer, and where its pixels are.
+struct Prepared {
+    route: Route,
+    pixels: Option<PreparedPixels>,
+}
+
+struct PreparedPixels {
+    source: PreparedSource,
+    layout: BlockLayout,
+    swap_bytes: usize,
+}
+
+enum PreparedSource {
+    Segment(Box<dyn Segment>),
+    Inline(Vec<u8>),
+}
+
+impl PreparedPixels {
+    fn task(&self) -> CopyTask<'_> {
+        let source = match &self.source {
+            PreparedSource::Segment(segment) => CopySource::Segment(segment.as_ref()),
+            PreparedSource::Inline(bytes) => CopySource::Inline(bytes),
+        };
+        CopyTask { source, layout: self.layout, swap_bytes: self.swap_bytes }
+    }
+}
+
+/// Segments of one batch that are open at once: a batch may have more images than a process may have files.
+const OPEN_AT_ONCE: usize = 64;
 
 /// Whether a segment of this name may have been left to the viewer to remove.
 ///
@@ -81,24 +140,25 @@ fn may_be_left_behind(name: &str) -> bool {
 }
 
 /// Longest segment that is recorded although its image was refused.
-const MAX_RECORDED_SHORT_BYTES: usize = 16 << 20;
+const MAX_RECORDED_SHORT_BYTES: u64 = 16 << 20;
 
 /// The reply of a viewer whose app does not take what was delivered.
 pub(crate) const BUSY_TEXT: &str =
     "The viewer is busy: it has not taken the images sent before. Nothing of this batch was kept; send it again later.";
 
 impl BatchServer {
-    /// Decodes `frame`, makes its pixels ours. Waits until `busy_deadline` for the app to take what was delivered before.
-    pub(crate) fn serve(&self, frame: &[u8], busy_deadline: Instant) -> Served {
+    /// Decodes `frame`, makes its pixels ours. Waits as long as `patience` says for the app to take what was delivered before, and
+    /// for memory.
+    pub(crate) fn serve(&self, frame: &[u8], patience: Patience) -> Served {
         let (mut opened, mut left_out) = (Vec::new(), Vec::new());
-        let outcome = self.receive(frame, busy_deadline, &mut opened, &mut left_out);
+        let outcome = self.receive(frame, patience, &mut opened, &mut left_out);
         Served { outcome, opened, left_out }
     }
 
     fn receive(
         &self,
         frame: &[u8],
-        busy_deadline: Instant,
+        patience: Patience,
         opened: &mut Vec<LeftSegment>,
         left_out: &mut Vec<String>,
     ) -> Result<ReceivedBatch, Refusal> {
@@ -111,35 +171,83 @@ impl BatchServer {
         let total_items = batch.items.len();
         // The limits of one image and of the batch were checked while decoding, so this cannot overflow.
         let total_bytes = batch.items.iter().map(pixel_bytes).sum();
-        let mut permit = self.in_flight.reserve(total_bytes, busy_deadline).ok_or_else(|| refuse(BUSY_TEXT.into()))?;
+        let mut permit = patience
+            .attempt(|deadline| self.in_flight.reserve(total_bytes, deadline), Option::is_none)
+            .ok_or_else(|| refuse(BUSY_TEXT.into()))?;
+        let admission = self.admit(&batch.items).map_err(|error| {
+            refuse(format!(
+                "The viewer has no room for this batch and kept nothing of it: {error}{}.",
+                whose_turn(&error)
+            ))
+        })?;
+        let copier = Copier { store: &self.store, helpers: &self.helpers, admission: Mutex::new(admission), patience };
 
-        let mut items = Vec::with_capacity(total_items);
-        for (index, item) in batch.items.into_iter().enumerate() {
-            match self.receive_item(item, &batch.display_config, &mut permit, opened) {
-                Ok(item) => items.push(item),
-                Err(failed) => {
-                    let (item, error) = *failed;
-                    let text = describe(index, total_items, &item, &error);
-                    if self.data_socket == DataSocket::Sub {
+        let mut items: Vec<ReceivedItem> = Vec::with_capacity(total_items);
+        let mut numbered = batch.items.into_iter().enumerate();
+        loop {
+            let mut chunk: Vec<(usize, Item, Result<Prepared, ImageError>)> = Vec::new();
+            for (index, mut item) in numbered.by_ref().take(OPEN_AT_ONCE) {
+                let prepared = self.prepare(&mut item, &batch.display_config, opened);
+                let refuses_all = prepared.is_err() && self.data_socket == DataSocket::Rep;
+                chunk.push((index, item, prepared));
+                if refuses_all {
+                    break;
+                }
+            }
+            if chunk.is_empty() {
+                break;
+            }
+            let refuses_all =
+                self.data_socket == DataSocket::Rep && chunk.iter().any(|(.., prepared)| prepared.is_err());
+            let tasks = chunk.iter().filter_map(|(.., prepared)| Some(prepared.as_ref().ok()?.pixels.as_ref()?.task()));
+            let tasks: Vec<CopyTask> = if refuses_all { Vec::new() } else { tasks.collect() };
+            let mut copied = copier.copy(&tasks).into_iter();
+            drop(tasks);
+            for (index, mut item, prepared) in chunk {
+                let received = prepared.and_then(|prepared| match &prepared.pixels {
+                    // When the batch is refused nothing was copied, and the error comes by itself.
+                    Some(_) if refuses_all => Ok(None),
+                    Some(pixels) => {
+                        let image = copied.next().map_or_else(|| Err(no_memory(&item)), |image| Ok(image?))?;
+                        self.count_copy(pixels);
+                        Ok(Some((prepared.route, Some(image))))
+                    }
+                    None => Ok(Some((prepared.route, None))),
+                });
+                match received {
+                    Ok(None) => {}
+                    Ok(Some((route, pixels))) => items.push(self.assemble(&mut item, route, pixels, &mut permit)),
+                    Err(error) => {
+                        let text = describe(index, total_items, &item, &error);
+                        if self.data_socket == DataSocket::Rep {
+                            items.into_iter().for_each(|item: ReceivedItem| item.ack.withdraw());
+                            return Err(refuse(text));
+                        }
                         if let Some(image_id) = item.image_id {
                             self.outlet.refuse(image_id, item.ack_route, &text);
                         }
                         left_out.push(text);
-                        continue;
                     }
-                    items.into_iter().for_each(|item: ReceivedItem| item.ack.withdraw());
-                    return Err(refuse(text));
                 }
             }
         }
         Ok(ReceivedBatch {
-            sequence: self.sequence.fetch_add(1, Ordering::Relaxed) + 1,
+            sequence: 0,
             received_at,
             items,
             display_config: batch.display_config,
             component_names: batch.component_names,
             component_domain: batch.component_domain,
         })
+    }
+
+    /// Room in the store for all images of a batch.
+    fn admit(&self, items: &[Item]) -> Result<Admission, StoreError> {
+        let footprint = |item: &Item| match &item.payload {
+            Payload::Image(image) => layout_of(image).map_or(image.size_bytes, |layout| layout.footprint()),
+            Payload::Shapes(_) | Payload::Points(_) => 0,
+        };
+        self.store.admit(items.iter().map(footprint).sum())
     }
 
     fn batch_limits(&self) -> BatchLimits {
@@ -152,54 +260,28 @@ impl BatchServer {
         }
     }
 
-    fn receive_item(
+    /// Looks at an item before anything is copied: its layer, its segment, whether that is long enough.
+    fn prepare(
         &self,
-        item: Item,
+        item: &mut Item,
         config: &DisplayConfig,
-        permit: &mut Permit,
         opened: &mut Vec<LeftSegment>,
-    ) -> Result<ReceivedItem, Box<(Item, ImageError)>> {
-        let mut item = item;
-        // Before anything is copied, and while the producer still listens: an item without a layer is its sender's mistake.
-        let route = match route_of(&item, config) {
-            Ok(route) => route,
-            Err(error) => return Err(Box::new((item, error.into()))),
+    ) -> Result<Prepared, ImageError> {
+        // While the producer still listens: an item without a layer is its sender's mistake.
+        let route = route_of(item, config)?;
+        let pixels = match &mut item.payload {
+            Payload::Image(image) => Some(self.prepare_pixels(image, opened)?),
+            Payload::Shapes(_) | Payload::Points(_) => None,
         };
-        let (payload, size_bytes) = match &mut item.payload {
-            Payload::Image(image) => match self.receive_pixels(image, opened) {
-                Ok(pixels) => (
-                    ReceivedPayload::Image(ReceivedImage {
-                        element: image.dtype.element,
-                        shape: std::mem::take(&mut image.shape),
-                        layout: image.layout.clone(),
-                        spatial_origin_yx: image.spatial_origin_yx,
-                        source_spatial_shape_yx: image.source_spatial_shape_yx,
-                        voxel_spacing: image.voxel_spacing.take(),
-                        pixels,
-                    }),
-                    image.size_bytes,
-                ),
-                Err(error) => return Err(Box::new((item, error))),
-            },
-            Payload::Shapes(shapes) => (ReceivedPayload::Shapes(std::mem::take(shapes)), 0),
-            Payload::Points(points) => (ReceivedPayload::Points(std::mem::take(points)), 0),
-        };
-        let ack = AckTicket::new(item.image_id, item.ack_route, self.outlet.clone(), permit.split(size_bytes));
-        let head = ItemHead {
-            path: item.path,
-            address: item.address,
-            producer_identity: item.producer_identity,
-            shape_planes: item.shape_planes,
-            route,
-        };
-        Ok(ReceivedItem { item: head, payload, ack })
+        Ok(Prepared { route, pixels })
     }
 
-    fn receive_pixels(
+    fn prepare_pixels(
         &self,
         image: &mut ImagePayload,
         opened: &mut Vec<LeftSegment>,
-    ) -> Result<PixelBuffer, ImageError> {
+    ) -> Result<PreparedPixels, ImageError> {
+        let layout = layout_of(image).ok_or(ImageError::NoMemory { needed_bytes: image.size_bytes })?;
         match &mut image.source {
             PixelSource::Inline(bytes) => {
                 let bytes = std::mem::take(bytes);
@@ -212,37 +294,86 @@ impl BatchServer {
                     });
                 }
                 // Already little-endian: see `PixelSource::Inline`.
-                Ok(PixelBuffer::pooled(bytes, &self.pool))
+                Ok(PreparedPixels { source: PreparedSource::Inline(bytes), layout, swap_bytes: 1 })
             }
             PixelSource::SharedMemory { name } => {
                 let name = name.clone();
-                let mut segment = self.shared_memory.open(&name)?;
+                let segment = self.shared_memory.open(&name)?;
                 if let Some(identity) = segment.identity()
                     && may_be_left_behind(&name)
                 {
                     opened.push(LeftSegment { name: name.clone(), identity });
                 }
-                let copied = self.copy_segment(segment.as_mut(), image);
-                self.record_segment(&name, segment.as_mut(), copied.as_deref().ok());
-                let mut bytes = copied?;
-                if image.dtype.order == ByteOrder::Big {
-                    swap_to_little_endian(&mut bytes, image.dtype.element.size_bytes());
+                self.record_segment(&name, segment.as_ref(), image.size_bytes);
+                let (needed_bytes, found_bytes) = (image.size_bytes, segment.len_bytes());
+                if found_bytes < needed_bytes {
+                    let (shape, dtype) = (image.shape.clone(), image.dtype.to_string());
+                    return Err(ImageError::TooSmall { shape, dtype, needed_bytes, found_bytes });
                 }
-                Ok(PixelBuffer::pooled(bytes, &self.pool))
+                let swap_bytes = match image.dtype.order {
+                    ByteOrder::Big => image.dtype.element.size_bytes(),
+                    _ => 1,
+                };
+                Ok(PreparedPixels { source: PreparedSource::Segment(segment), layout, swap_bytes })
             }
         }
     }
 
-    fn record_segment(&self, name: &str, segment: &mut dyn Segment, copied: Option<&[u8]>) {
+    fn assemble(
+        &self,
+        item: &mut Item,
+        route: Route,
+        pixels: Option<ImagePixels>,
+        permit: &mut Permit,
+    ) -> ReceivedItem {
+        let size_bytes = pixel_bytes(item);
+        let payload = match (&mut item.payload, pixels) {
+            (Payload::Image(image), pixels) => ReceivedPayload::Image(ReceivedImage {
+                element: image.dtype.element,
+                shape: std::mem::take(&mut image.shape),
+                layout: image.layout.clone(),
+                spatial_origin_yx: image.spatial_origin_yx,
+                source_spatial_shape_yx: image.source_spatial_shape_yx,
+                voxel_spacing: image.voxel_spacing.take(),
+                // Every image was copied; an empty one would be shown as missing, not as another's pixels.
+                pixels: pixels.unwrap_or_else(|| ImagePixels::from_bytes(Vec::new(), 0)),
+            }),
+            (Payload::Shapes(shapes), _) => ReceivedPayload::Shapes(std::mem::take(shapes)),
+            (Payload::Points(points), _) => ReceivedPayload::Points(std::mem::take(points)),
+        };
+        let ack =
+            AckTicket::new(item.image_id.take(), item.ack_route.take(), self.outlet.clone(), permit.split(size_bytes));
+        let head = ItemHead {
+            path: std::mem::take(&mut item.path),
+            address: std::mem::take(&mut item.address),
+            producer_identity: item.producer_identity.take(),
+            shape_planes: std::mem::take(&mut item.shape_planes),
+            route,
+        };
+        ReceivedItem { item: head, payload, ack }
+    }
+
+    fn count_copy(&self, pixels: &PreparedPixels) {
+        if let PreparedSource::Segment(_) = pixels.source {
+            counters::add(&self.counters.copies, 1);
+            counters::add(&self.counters.bytes_copied, pixels.layout.total_bytes() as u64);
+        }
+    }
+
+    /// Reads a segment once more, for the recording. One that is too short for its image is kept as far as it goes, when it is
+    /// not too long: the replay has to find it as short. What cannot be read stays away.
+    fn record_segment(&self, name: &str, segment: &dyn Segment, needed_bytes: u64) {
         let Some(recorder) = &self.recorder else { return };
-        let mut recorder = recorder.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bytes) = copied {
-            recorder.segment(name, bytes);
-        } else if let Ok(found_bytes @ 0..=MAX_RECORDED_SHORT_BYTES) = usize::try_from(segment.len_bytes()) {
-            // Too short for its image; the replay has to find it as short. What cannot be read stays away.
-            let mut bytes = Vec::with_capacity(found_bytes);
-            if segment.read_into(found_bytes, &mut bytes).is_ok() {
-                recorder.segment(name, &bytes);
+        let found_bytes = segment.len_bytes();
+        if found_bytes < needed_bytes && found_bytes > MAX_RECORDED_SHORT_BYTES {
+            return;
+        }
+        let Ok(size_bytes) = usize::try_from(found_bytes.min(needed_bytes)) else { return };
+        let mut bytes = Vec::new();
+        if bytes.try_reserve_exact(size_bytes).is_ok() {
+            bytes.resize(size_bytes, 0);
+            if segment.read_at(0, &mut bytes).is_ok() {
+                recorder.lock().unwrap_or_else(PoisonError::into_inner).segment(name, &bytes);
             }
         }
     }
@@ -251,25 +382,20 @@ impl BatchServer {
     pub(crate) fn record(&self, frame: &[u8], reply: Option<&[u8]>) -> Option<String> {
         self.recorder.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).exchange(frame, reply)
     }
+}
 
-    fn copy_segment(&self, segment: &mut dyn Segment, image: &ImagePayload) -> Result<Vec<u8>, ImageError> {
-        let needed_bytes = image.size_bytes;
-        let found_bytes = segment.len_bytes();
-        if found_bytes < needed_bytes {
-            let (shape, dtype) = (image.shape.clone(), image.dtype.to_string());
-            return Err(ImageError::TooSmall { shape, dtype, needed_bytes, found_bytes });
-        }
-        let no_memory = ImageError::NoMemory { needed_bytes };
-        let Ok(size_bytes) = usize::try_from(needed_bytes) else { return Err(no_memory) };
-        let Some(mut bytes) = self.pool.take(size_bytes) else { return Err(no_memory) };
-        if let Err(error) = segment.read_into(size_bytes, &mut bytes) {
-            self.pool.give_back(bytes);
-            return Err(error.into());
-        }
-        counters::add(&self.counters.copies, 1);
-        counters::add(&self.counters.bytes_copied, needed_bytes);
-        Ok(bytes)
-    }
+/// How the planes of an image lie in blocks; `None`: more than this machine can address.
+fn layout_of(image: &ImagePayload) -> Option<BlockLayout> {
+    let ImageLayout { height, width, samples, .. } = &image.layout;
+    let plane_bytes = height
+        .checked_mul(*width)?
+        .checked_mul(u64::from(*samples))?
+        .checked_mul(image.dtype.element.size_bytes() as u64)?;
+    BlockLayout::new(image.size_bytes, plane_bytes)
+}
+
+fn no_memory(item: &Item) -> ImageError {
+    ImageError::NoMemory { needed_bytes: pixel_bytes(item) }
 }
 
 /// Pixels of an item, in bytes; 0 for shapes and points.
@@ -292,22 +418,12 @@ fn describe(index: usize, total: usize, item: &Item, error: &ImageError) -> Stri
     }
 }
 
-/// Reverses the bytes of every element in place.
-fn swap_to_little_endian(bytes: &mut [u8], element_bytes: usize) {
-    // Constant sizes let the compiler use vector shuffles.
-    match element_bytes {
-        2 => bytes.as_chunks_mut::<2>().0.iter_mut().for_each(|element| element.reverse()),
-        4 => bytes.as_chunks_mut::<4>().0.iter_mut().for_each(|element| element.reverse()),
-        8 => bytes.as_chunks_mut::<8>().0.iter_mut().for_each(|element| element.reverse()),
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
 
     use super::*;
+    use crate::patience::Alone;
     use crate::platform::FileIdentity;
 
     /// Shared memory that says it has 8 bytes in every segment and gives `found`.
@@ -334,12 +450,12 @@ mod tests {
             Some(FileIdentity { device: 1, inode: 2 })
         }
 
-        fn read_into(&mut self, size_bytes: usize, into: &mut Vec<u8>) -> Result<(), SegmentError> {
-            into.extend(std::iter::repeat_n(7, size_bytes.min(self.found)));
-            if self.found < size_bytes {
-                let (needed_bytes, found_bytes) = (size_bytes as u64, self.found as u64);
-                return Err(SegmentError::Shortened { needed_bytes, found_bytes });
+        fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), SegmentError> {
+            let needed_bytes = offset + into.len() as u64;
+            if needed_bytes > self.found as u64 {
+                return Err(SegmentError::Shortened { needed_bytes, found_bytes: self.found as u64 });
             }
+            into.fill(7);
             Ok(())
         }
     }
@@ -359,12 +475,16 @@ mod tests {
             data_socket: DataSocket::Rep,
             recorder: None,
             shared_memory: Box::new(Shrinking { found }),
-            pool: BufferPool::new(1 << 20, counters.clone()),
+            store: Store::unbounded(),
+            helpers: Helpers::of_machine(),
             in_flight: InFlight::new(1 << 20, counters.clone(), Arc::default()),
             outlet: Arc::new(outlet),
             counters,
-            sequence: AtomicU64::new(0),
         }
+    }
+
+    fn at_once() -> Patience<'static> {
+        Patience { deadline: Instant::now(), waiting: &Alone }
     }
 
     fn frame(shape: &str) -> String {
@@ -378,7 +498,7 @@ mod tests {
     #[test]
     fn a_segment_that_shrinks_while_it_is_read_refuses_the_batch() {
         let server = server(3);
-        let served = server.serve(frame("[2, 4]").as_bytes(), Instant::now());
+        let served = server.serve(frame("[2, 4]").as_bytes(), at_once());
         let refusal = served.outcome.unwrap_err();
         assert!(refusal.text.contains("3 of 8 bytes") && refusal.text.contains("napari_x"), "{}", refusal.text);
         assert_eq!(served.opened.len(), 1, "it must not stay behind");
@@ -399,7 +519,7 @@ mod tests {
     #[test]
     fn pixels_in_flight_are_freed_item_by_item() {
         let server = server(8);
-        let batch = server.serve(frame("[2, 4]").as_bytes(), Instant::now()).outcome.unwrap();
+        let batch = server.serve(frame("[2, 4]").as_bytes(), at_once()).outcome.unwrap();
         assert_eq!(server.counters.snapshot().in_flight_bytes, 8);
         batch.items.into_iter().for_each(|item| item.ack.succeed());
         let counters = server.counters.snapshot();
@@ -411,18 +531,7 @@ mod tests {
         let server = server(8);
         let frame = frame("[2, 4]");
         for end in 0..frame.len() {
-            assert!(server.serve(&frame.as_bytes()[..end], Instant::now()).outcome.is_err(), "{end}");
+            assert!(server.serve(&frame.as_bytes()[..end], at_once()).outcome.is_err(), "{end}");
         }
-    }
-
-    #[test]
-    fn bytes_are_swapped_by_element() {
-        let mut bytes = [1, 2, 3, 4, 5, 6, 7, 8];
-        swap_to_little_endian(&mut bytes, 2);
-        assert_eq!(bytes, [2, 1, 4, 3, 6, 5, 8, 7]);
-        swap_to_little_endian(&mut bytes, 1);
-        assert_eq!(bytes, [2, 1, 4, 3, 6, 5, 8, 7]);
-        swap_to_little_endian(&mut bytes, 8);
-        assert_eq!(bytes, [7, 8, 5, 6, 3, 4, 1, 2]);
     }
 }

@@ -13,6 +13,7 @@ use common::*;
 use serde_json::json;
 use wellscope_protocol::endpoint::Transport;
 use wellscope_receiver::Severity;
+use wellscope_store::Store;
 
 /// Sends `frame`, expects an error of `reply_type` whose text has every one of `parts`, in the reply and in the window.
 fn assert_refused(viewer: &Viewer, frame: &[u8], reply_type: Option<&str>, parts: &[&str]) {
@@ -104,7 +105,8 @@ fn missing_segments_and_names_that_are_no_segment_are_refused() {
 
 #[test]
 fn one_bad_segment_refuses_the_whole_batch_and_keeps_nothing() {
-    let viewer = start(Transport::Ipc);
+    let store = Store::unbounded();
+    let viewer = start_with(Transport::Ipc, |config| config.store = store.clone());
     let good = Segment::new(&[7; 4]);
     let missing = fresh_name();
     let images = json!([image(&good.name, &[2, 2], "uint8"), image(&missing, &[2, 2], "uint8")]);
@@ -113,7 +115,8 @@ fn one_bad_segment_refuses_the_whole_batch_and_keeps_nothing() {
     let counters = viewer.counters();
     assert_eq!((counters.items_received, counters.items_taken, counters.in_flight_bytes), (0, 0, 0));
     viewer.assert_serves();
-    assert_eq!(viewer.counters().buffers_reused, 1, "the buffer of the refused batch went back to the pool");
+    let usage = store.usage();
+    assert_eq!((usage.blocks, usage.memory_bytes), (0, 0), "nothing of the refused batch is kept");
 }
 
 #[test]
@@ -128,7 +131,8 @@ fn segments_longer_than_their_shape_are_read_as_far_as_the_shape_says() {
 
 #[test]
 fn a_shape_beyond_all_memory_is_refused_without_allocating() {
-    let viewer = start(Transport::Ipc);
+    let store = Store::unbounded();
+    let viewer = start_with(Transport::Ipc, |config| config.store = store.clone());
     let segment = Segment::new(&[0; 16]);
     for shape in [[1 << 16, 1 << 16], [1 << 40, 1 << 40], [u64::MAX, 1]] {
         let frame = batch(json!([image(&segment.name, &shape, "uint32")])).to_string();
@@ -137,7 +141,7 @@ fn a_shape_beyond_all_memory_is_refused_without_allocating() {
     }
     // 4 GiB are within the limits, but the segment has 16 bytes: seen before memory is taken.
     error_text(&viewer.send_batch(json!([image(&segment.name, &[1 << 16, 1 << 16], "uint8")])), Some("batch"));
-    assert_eq!(viewer.counters().buffers_allocated, 0);
+    assert_eq!(store.usage().buffers_allocated, 0);
 }
 
 #[test]

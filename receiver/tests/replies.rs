@@ -10,6 +10,7 @@ use wellscope_protocol::dtype::ElementType;
 use wellscope_protocol::endpoint::Transport;
 use wellscope_protocol::pickle::{NumpyArray, PickleValue, encode};
 use wellscope_receiver::Delivery;
+use wellscope_store::Store;
 
 #[test]
 fn reply_is_sent_after_pixels_are_copied() {
@@ -110,7 +111,7 @@ fn big_endian_pixels_arrive_little_endian() {
         assert_eq!(viewer.send_batch(json!([image(&segment.name, &shape, dtype)])), success());
         let batch = viewer.next_batch();
         let image = received_image(&batch.items[0]);
-        assert_eq!((image.element, &image.pixels[..]), (element, &expected[..]), "{dtype}");
+        assert_eq!((image.element, &image.pixels.to_vec().unwrap()[..]), (element, &expected[..]), "{dtype}");
     }
 }
 
@@ -127,7 +128,7 @@ fn a_pickle_with_numpy_arrays_is_taken() {
     let batch = viewer.next_batch();
     let image = received_image(&batch.items[0]);
     assert_eq!(
-        (image.element, &image.shape[..], &image.pixels[..]),
+        (image.element, &image.shape[..], &image.pixels.to_vec().unwrap()[..]),
         (ElementType::U16, &[1, 2][..], &[2, 1, 4, 3][..])
     );
 }
@@ -143,15 +144,16 @@ fn inline_pixels_need_no_segment() {
 
 #[test]
 fn buffers_that_the_app_drops_are_reused_and_each_image_is_copied_once() {
-    let viewer = start(Transport::Ipc);
-    let segment = Segment::new(&vec![3; 1 << 16]);
+    let store = Store::unbounded();
+    let viewer = start_with(Transport::Ipc, |config| config.store = store.clone());
+    let segment = Segment::new(&vec![3; 1 << 20]);
     for _ in 0..50 {
-        assert_eq!(viewer.send_batch(json!([image(&segment.name, &[256, 256], "uint8")])), success());
+        assert_eq!(viewer.send_batch(json!([image(&segment.name, &[1024, 1024], "uint8")])), success());
         drop(viewer.next_batch());
     }
-    let counters = viewer.counters();
-    assert_eq!((counters.buffers_allocated, counters.buffers_reused), (1, 49));
-    assert_eq!((counters.copies, counters.bytes_copied), (50, 50 << 16));
+    let (counters, usage) = (viewer.counters(), store.usage());
+    assert_eq!((usage.buffers_allocated, usage.buffers_reused, usage.memory_bytes), (1, 49, 1 << 20));
+    assert_eq!((counters.copies, counters.bytes_copied), (50, 50 << 20));
     assert_eq!((counters.images_received, counters.items_taken, counters.in_flight_bytes), (50, 50, 0));
 }
 

@@ -186,7 +186,7 @@ fn item(item: &ReceivedItem) -> Value {
             described["planes"] =
                 object(image.layout.plane_axes.iter().map(|axis| (&axis.component, texts(&axis.values))));
             described["origin_yx"] = json!(image.spatial_origin_yx);
-            described["pixels_fnv1a"] = format!("{:016x}", fnv1a(&image.pixels)).into();
+            described["pixels_fnv1a"] = format!("{:016x}", fnv1a(&image.pixels.to_vec().unwrap())).into();
         }
         ReceivedPayload::Shapes(shapes) => {
             described["shapes"] = shapes.iter().map(|shape| format!("{:?}", shape.geometry)).collect();

@@ -1,9 +1,10 @@
-//! Linux: segments are files in `/dev/shm`, read with `read(2)` into our own memory.
+//! Linux: segments are files in `/dev/shm`, read with `pread(2)` into our own memory.
 //!
 //! No mapping: a producer that shortens a mapped segment would kill us with SIGBUS, a read merely ends early.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
 use rustix::fs::{FileType, Mode, Stat, fstat};
@@ -76,13 +77,18 @@ impl Segment for OpenSegment {
         Some(FileIdentity { device: self.stat.st_dev, inode: self.stat.st_ino })
     }
 
-    fn read_into(&mut self, size_bytes: usize, into: &mut Vec<u8>) -> Result<(), SegmentError> {
-        let before = into.len();
-        // `read_to_end` writes into the reserved room without zeroing it first.
-        (&self.file).take(size_bytes as u64).read_to_end(into)?;
-        let found = into.len() - before;
-        if found < size_bytes {
-            return Err(SegmentError::Shortened { needed_bytes: size_bytes as u64, found_bytes: found as u64 });
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), SegmentError> {
+        let mut found = 0;
+        while let Some(rest) = into.get_mut(found..).filter(|rest| !rest.is_empty()) {
+            match self.file.read_at(rest, offset + found as u64) {
+                Ok(0) => {
+                    let (needed_bytes, found_bytes) = (offset + into.len() as u64, offset + found as u64);
+                    return Err(SegmentError::Shortened { needed_bytes, found_bytes });
+                }
+                Ok(count) => found += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(())
     }

@@ -70,14 +70,15 @@ impl Segment for OpenSegment {
         (self.identity.inode != 0).then_some(self.identity)
     }
 
-    fn read_into(&mut self, size_bytes: usize, into: &mut Vec<u8>) -> Result<(), SegmentError> {
-        if (size_bytes as u64) > self.len_bytes {
-            return Err(SegmentError::Shortened { needed_bytes: size_bytes as u64, found_bytes: self.len_bytes });
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), SegmentError> {
+        let needed_bytes = offset + into.len() as u64;
+        if needed_bytes > self.len_bytes {
+            return Err(SegmentError::Shortened { needed_bytes, found_bytes: self.len_bytes });
         }
         // SAFETY: the mapping is read-only, lives only for the copy below, and lies within the segment's length, which the
         // kernel never shrinks. The producer may still write; the bytes are copied as plain data, whatever they are.
-        let mapping = unsafe { MmapOptions::new().len(size_bytes).map(&self.file) }?;
-        into.extend_from_slice(&mapping);
+        let mapping = unsafe { MmapOptions::new().offset(offset).len(into.len()).map(&self.file) }?;
+        into.copy_from_slice(&mapping);
         Ok(())
     }
 }

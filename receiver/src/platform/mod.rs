@@ -30,7 +30,7 @@ pub(crate) struct FileIdentity {
 }
 
 /// Shared memory of other processes, by the name that producers send (no leading slash).
-pub(crate) trait SharedMemory: Send {
+pub(crate) trait SharedMemory: Send + Sync {
     /// Opens a segment for reading.
     fn open(&self, name: &str) -> Result<Box<dyn Segment>, SegmentError>;
 
@@ -38,16 +38,16 @@ pub(crate) trait SharedMemory: Send {
     fn unlink_if_same(&self, name: &str, identity: FileIdentity) -> io::Result<bool>;
 }
 
-/// One opened segment.
-pub(crate) trait Segment {
+/// One opened segment. Several threads may read parts of it at once.
+pub(crate) trait Segment: Send + Sync {
     /// Its length in bytes; systems round up to pages, so never what the image needs.
     fn len_bytes(&self) -> u64;
 
     /// Which segment it is; `None` where the system knows no such thing (Windows).
     fn identity(&self) -> Option<FileIdentity>;
 
-    /// Appends the first `size_bytes` bytes to `into`, which has room for them. Fewer are an error: the producer shortened it.
-    fn read_into(&mut self, size_bytes: usize, into: &mut Vec<u8>) -> Result<(), SegmentError>;
+    /// Fills `into` with the bytes from `offset` on. Fewer are an error: the producer shortened it.
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), SegmentError>;
 }
 
 /// Why a segment could not be read.

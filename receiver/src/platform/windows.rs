@@ -72,17 +72,26 @@ impl Segment for Mapping {
         None
     }
 
-    fn read_into(&mut self, size_bytes: usize, into: &mut Vec<u8>) -> Result<(), SegmentError> {
-        if (size_bytes as u64) > self.len_bytes {
-            return Err(SegmentError::Shortened { needed_bytes: size_bytes as u64, found_bytes: self.len_bytes });
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), SegmentError> {
+        let needed_bytes = offset + into.len() as u64;
+        if needed_bytes > self.len_bytes {
+            return Err(SegmentError::Shortened { needed_bytes, found_bytes: self.len_bytes });
         }
-        // SAFETY: the view is mapped readable for `len_bytes` bytes, at least `size_bytes`, until `self` is dropped, and a
-        // mapped view cannot be shortened by another process. Other processes may write meanwhile; the bytes are only copied.
-        let bytes = unsafe { std::slice::from_raw_parts(self.view.Value as *const u8, size_bytes) };
-        into.extend_from_slice(bytes);
+        // SAFETY: the view is mapped readable for `len_bytes` bytes, at least `offset` + the length of `into`, until `self` is
+        // dropped, and a mapped view cannot be shortened by another process. Other processes may write meanwhile; the bytes
+        // are only copied.
+        let bytes =
+            unsafe { std::slice::from_raw_parts((self.view.Value as *const u8).add(offset as usize), into.len()) };
+        into.copy_from_slice(bytes);
         Ok(())
     }
 }
+
+// SAFETY: a handle and the address of a read-only view belong to the process, not to a thread; nothing is changed through them
+// before `drop`, which has the only reference.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; reads of the view need no order among threads.
+unsafe impl Sync for Mapping {}
 
 impl Drop for Mapping {
     fn drop(&mut self) {

@@ -198,8 +198,8 @@ pub fn received_image(item: &ReceivedItem) -> &ReceivedImage {
     }
 }
 
-pub fn pixels(item: &ReceivedItem) -> wellscope_receiver::PixelBuffer {
-    received_image(item).pixels.clone()
+pub fn pixels(item: &ReceivedItem) -> Vec<u8> {
+    received_image(item).pixels.to_vec().unwrap()
 }
 
 /// A segment as a producer makes it, removed at the end of the test.
