@@ -11,13 +11,16 @@ use wellscope::host::wake::Wake;
 use wellscope::host::{HostOptions, build_app};
 use wellscope::signals::ExitRequested;
 use wellscope::systems::control::Clients;
-use wellscope::systems::intake::{Inbox, StatisticsWorkers};
+use wellscope::systems::intake::Inbox;
+use wellscope::systems::memory::PixelStore;
+use wellscope::systems::start_workers;
 use wellscope::ui::status::ViewerStatus;
 use wellscope::viewer::Viewer;
 use wellscope::viewer_plugin::ViewerPlugin;
 use wellscope_client::{ControlClient, ViewerEndpoint};
 use wellscope_protocol::endpoint::{EndpointNaming, Transport};
 use wellscope_receiver::{Receiver, ReceiverConfig};
+use wellscope_store::Store;
 use wellscope_tests::rust_client::DEADLINE;
 
 const HOLD: Duration = Duration::from_secs(3);

@@ -20,7 +20,7 @@ fn work(count: i64) -> ([f64; 4], u64) {
         count_of(["receiver", "copies"]),
         count_of(["receiver", "bytes_copied"]),
         count_of(["stack", "statistics"]),
-        count_of(["receiver", "buffers_allocated"]),
+        count_of(["memory", "buffers_allocated"]),
     ];
     assert_eq!(viewer.count(["stack", "planes"]).unwrap(), count as u64);
     let uploads_before = viewer.count(["gpu", "uploads"]).unwrap();

@@ -164,8 +164,6 @@ fn add_own_facts(state: &mut StateReply, viewer: &Viewer, facts: &Facts) {
                 ("images", received.images_received),
                 ("copies", received.copies),
                 ("bytes_copied", received.bytes_copied),
-                ("buffers_allocated", received.buffers_allocated),
-                ("buffers_reused", received.buffers_reused),
                 ("errors_replied", received.errors_replied),
                 ("acks_sent", received.acks_sent),
                 ("acks_dropped", received.acks_dropped),
@@ -193,6 +191,8 @@ fn add_own_facts(state: &mut StateReply, viewer: &Viewer, facts: &Facts) {
                 ("spilled_blocks", held.spilled_blocks),
                 ("spill_writes", held.spill_writes),
                 ("loads", held.loads),
+                ("buffers_allocated", held.buffers_allocated),
+                ("buffers_reused", held.buffers_reused),
             ]),
         ),
         (

@@ -10,7 +10,9 @@ pub mod recall;
 pub mod show;
 pub mod status;
 
-use bevy::prelude::SystemSet;
+use bevy::prelude::{App, SystemSet};
+
+use crate::host::wake::Wake;
 
 /// Stages of a frame, in run order.
 #[derive(SystemSet, Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -190,11 +190,11 @@ impl Viewer {
         jobs: &mut Vec<StatisticsJob>,
     ) {
         let layout = &image.layout;
-        let samples = u64::from(layout.samples);
-        let plane_bytes = (layout.height * layout.width * samples) as usize * image.element.size_bytes();
         let plane_count: usize = layout.plane_axes.iter().map(|axis| axis.values.len()).product();
         let origin = image.spatial_origin_yx.unwrap_or_default();
         for index in 0..plane_count {
+            // The receiver cut the array into as many planes as its layout has.
+            let Some((block, range)) = image.pixels.plane(index) else { break };
             let along_axes = values_along(&layout.plane_axes, index);
             let coordinate = self.coordinate_of(route, &item.address, &along_axes);
             self.next_plane_id += 1;
@@ -204,7 +204,7 @@ impl Viewer {
                 height: layout.height as u32,
                 samples: layout.samples,
                 element: image.element,
-                pixels: PlanePixels::from_vec(image.pixels[index * plane_bytes..(index + 1) * plane_bytes].to_vec()),
+                pixels: PlanePixels::new(block, range),
             };
             jobs.push(StatisticsJob { layer, coordinate: coordinate.clone(), plane: source.clone() });
             let plane = Plane {

@@ -13,7 +13,7 @@ use wellscope_protocol::component::{ComponentMode, ComponentValue};
 use wellscope_protocol::dtype::{DType, ElementType};
 use wellscope_protocol::route::route_of;
 use wellscope_receiver::{
-    AckTicket, ItemHead, PixelBuffer, ReceivedBatch, ReceivedImage, ReceivedItem, ReceivedPayload,
+    AckTicket, ImagePixels, ItemHead, ReceivedBatch, ReceivedImage, ReceivedItem, ReceivedPayload,
 };
 
 /// One image or shape set to send.
@@ -84,7 +84,7 @@ fn identity(step: &str) -> ProducerIdentity {
     }
 }
 
-fn image(values: Vec<u16>, planes: Option<usize>, [height, width]: [u64; 2]) -> (ImagePayload, PixelBuffer) {
+fn image(values: Vec<u16>, planes: Option<usize>, [height, width]: [u64; 2]) -> (ImagePayload, ImagePixels) {
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     let plane_axes = planes.map(|count| PlaneAxis {
         component: "z_index".into(),
@@ -102,7 +102,7 @@ fn image(values: Vec<u16>, planes: Option<usize>, [height, width]: [u64; 2]) -> 
         source_spatial_shape_yx: None,
         voxel_spacing: None,
     };
-    (payload, PixelBuffer::from_vec(bytes))
+    (payload, ImagePixels::from_bytes(bytes, (height * width) as usize * 2))
 }
 
 /// A batch with names and declared values.
