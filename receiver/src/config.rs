@@ -108,6 +108,9 @@ pub struct Limits {
     /// Bytes of pixels delivered but not yet taken by the app (its ack tickets still open). Default 2 GiB. A batch that alone
     /// exceeds it is let in when nothing else is in flight.
     pub max_in_flight_bytes: u64,
+    /// Requests of producers that are read and not yet answered, at most. Default 256; and no further one while they hold
+    /// [`max_message_bytes`](Self::max_message_bytes). What comes beyond waits in the sockets, so that producers feel it.
+    pub max_requests_in_hand: usize,
     /// Deliveries that wait in the channel to the app. Default 256.
     pub queue_batches: usize,
     /// How long a producer waits for the app to catch up before it is told that the viewer is busy, in milliseconds. Default
@@ -135,6 +138,7 @@ impl Default for Limits {
             max_batch_bytes: 16 * GIB,
             max_items: 65_536,
             max_in_flight_bytes: 2 * GIB,
+            max_requests_in_hand: 256,
             queue_batches: 256,
             busy_timeout_millis: 20_000,
             max_pending_calls: 64,

@@ -1,9 +1,10 @@
 //! Pixels out of segments and into the store: each byte once, several blocks at a time.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use wellscope_store::{Admission, Pixels, Store, StoreError};
+use wellscope_store::{Admission, BufferMut, Pixels, Store, StoreError};
 
 use crate::patience::Patience;
 use crate::pixels::{BlockLayout, ImagePixels};
@@ -14,6 +15,9 @@ const MIN_BYTES_FOR_HELP: usize = 2 << 20;
 
 /// Most threads that copy for one batch, the one that serves it included. Memory, not the processor, sets the pace: more gain nothing.
 const MAX_COPY_THREADS: usize = 4;
+
+/// How soon a copy that waits for memory sees that the receiver ends.
+const STOP_CHECK: Duration = Duration::from_millis(100);
 
 /// Threads that may help to copy at present, for all batches together.
 pub(crate) struct Helpers {
@@ -40,6 +44,7 @@ pub(crate) struct Copier<'a> {
     pub helpers: &'a Helpers,
     pub admission: Mutex<Admission>,
     pub patience: Patience<'a>,
+    pub stopping: &'a AtomicBool,
 }
 
 /// Why an image could not be copied.
@@ -131,10 +136,21 @@ impl Copier<'_> {
         })
     }
 
+    /// Memory from the store, which does not know that the receiver may have to end: short waits.
+    fn buffer(&self, bytes: usize, deadline: Instant) -> Result<BufferMut, StoreError> {
+        loop {
+            let soon = deadline.min(Instant::now() + STOP_CHECK);
+            match self.store.buffer(bytes, soon) {
+                Err(StoreError::Busy { .. }) if soon < deadline && !self.stopping.load(Ordering::Acquire) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
     fn copy_block(&self, task: &CopyTask, block: usize) -> Result<Pixels, CopyError> {
         let range = task.layout.block(block);
         let is_busy = |outcome: &Result<_, StoreError>| matches!(outcome, Err(StoreError::Busy { .. }));
-        let mut buffer = self.patience.attempt(|deadline| self.store.buffer(range.len(), deadline), is_busy)?;
+        let mut buffer = self.patience.attempt(|deadline| self.buffer(range.len(), deadline), is_busy)?;
         match task.source {
             CopySource::Segment(segment) => segment.read_at(range.start as u64, &mut buffer)?,
             CopySource::Inline(bytes) => buffer.copy_from_slice(&bytes[range]),

@@ -46,6 +46,8 @@ counters! {
     acks_dropped,
     /// Segments that a producer left behind and we unlinked.
     segments_unlinked,
+    /// Requests read from the data socket and not yet answered.
+    requests_in_hand,
     /// Bytes of pixels delivered and not yet taken by the app.
     in_flight_bytes,
     /// Problems that were only logged because the channel to the app was nearly full.

@@ -1,204 +1,243 @@
-//! The thread that owns the data socket: every request gets exactly one reply, after its pixels are ours; what is published gets
-//! none.
+//! The thread that owns the data socket. What producers request is handed to the workers and answered exactly once, after its
+//! pixels are ours, the requests of one peer in their order; what is published is served here and gets no answer.
+//!
+//! A ROUTER socket, because producers of several wells stream at once, and one whose pixels take long must not hold up the others.
+//! Peers see what a REP socket would do. Requests that are read and not yet answered are bounded in number and bytes: beyond that
+//! the socket is not read, so that the rest waits in the peers' own queues.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
-use wellscope_protocol::batch::image_ids;
-use wellscope_protocol::reply::{batch_error, batch_success};
+use crossbeam_channel::{Receiver, Sender};
 
-use crate::acks::LeftSegment;
-use crate::config::DataSocket;
-use crate::counters::{self, Counters};
-use crate::delivery::{Delivery, ReceivedBatch, Severity};
-use crate::outbox::{DeliverError, Outbox};
-use crate::patience::{Alone, Patience};
-use crate::serve::{BUSY_TEXT, BatchServer, Refusal, Served};
-use crate::text::printable;
+use crate::counters::Counters;
+use crate::delivery::Severity;
+use crate::intake::Intake;
+use crate::outbox::Outbox;
 use crate::wake::WakeSignal;
+use crate::workers::{Answered, Job};
 
-/// What the thread owns.
+/// What both kinds of thread own.
 pub(crate) struct DataThread {
     pub socket: zmq::Socket,
-    pub kind: DataSocket,
     pub wake: WakeSignal,
     pub stopping: Arc<AtomicBool>,
-    pub server: BatchServer,
     pub outbox: Arc<Outbox>,
-    pub left_segments: Sender<LeftSegment>,
-    pub counters: Arc<Counters>,
-    pub busy_timeout: Duration,
 }
 
-/// While the app takes nothing at all, later producers are told sooner: those queued behind the first would otherwise run into
-/// their own timeout of 30 s without a word.
-const BUSY_TIMEOUT_WHEN_STUCK: Duration = Duration::from_secs(1);
-
-/// Publishers wait for nothing, so a batch of theirs waits for the app as long as it takes: a year stands for ever.
-const PUBLISHED_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// What became of one message.
-struct Taken {
-    outcome: Result<(), Refusal>,
-    opened: Vec<LeftSegment>,
+/// The thread of a socket on which producers request.
+pub(crate) struct RequestThread {
+    pub data: DataThread,
+    /// To the workers. Holds at most what may be queued.
+    pub jobs: Sender<Job>,
+    /// From the workers.
+    pub answered: Receiver<Answered>,
+    pub queue: Queue,
 }
 
-impl Taken {
-    fn refused(reply_type: Option<&str>, text: String) -> Self {
-        let refusal = Refusal { reply_type: reply_type.map(str::to_owned), text };
-        Self { outcome: Err(refusal), opened: Vec::new() }
-    }
+/// The thread of a socket on which producers publish.
+pub(crate) struct PublishedThread {
+    pub data: DataThread,
+    pub intake: Intake,
 }
+
+/// Frames before the empty one that are kept: who asked. One, a few more behind proxies.
+const MAX_ENVELOPE_FRAMES: usize = 8;
 
 impl DataThread {
-    pub(crate) fn run(self) {
-        let mut stuck = false;
-        while !self.stopping.load(Ordering::Acquire) {
-            let mut sockets = [self.socket.as_poll_item(zmq::POLLIN), self.wake.socket().as_poll_item(zmq::POLLIN)];
-            match zmq::poll(&mut sockets, -1) {
-                Ok(_) | Err(zmq::Error::EINTR) => {}
-                Err(error) => {
-                    self.outbox
-                        .report(Severity::Error, format!("The data socket failed and takes no more images: {error}"));
-                    return;
-                }
+    /// Sleeps until there is something to do. `Err`: the socket is broken; it has been said.
+    fn wait(&self, reads: bool) -> Result<(), ()> {
+        let wake = self.wake.socket().as_poll_item(zmq::POLLIN);
+        let mut sockets = [wake, self.socket.as_poll_item(zmq::POLLIN)];
+        let polled = if reads { &mut sockets[..] } else { &mut sockets[..1] };
+        match zmq::poll(polled, -1) {
+            Ok(_) | Err(zmq::Error::EINTR) => {}
+            Err(error) => {
+                let text = format!("The data socket failed and takes no more images: {error}");
+                self.outbox.report(Severity::Error, text);
+                return Err(());
             }
-            if sockets[1].is_readable() {
-                self.wake.clear();
-            }
-            while !self.stopping.load(Ordering::Acquire) {
-                match self.take_request() {
-                    Ok(parts) => match self.kind {
-                        DataSocket::Rep => stuck = self.answer(parts, stuck),
-                        DataSocket::Sub => self.take_published(parts),
-                    },
-                    Err(zmq::Error::EAGAIN) => break,
-                    Err(zmq::Error::EINTR) => {}
-                    Err(zmq::Error::EFSM) => {
-                        // A reply is still owed (its sending failed); the socket takes no request before it is sent.
-                        let text = "The viewer could not send its reply.";
-                        let _ = self.socket.send(batch_error(None, text), 0);
-                        break;
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "cannot receive on the data socket");
-                        break;
-                    }
-                }
+        }
+        if sockets[0].is_readable() {
+            self.wake.clear();
+        }
+        Ok(())
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// What `receive` gives, until nothing is left to read; errors are said.
+    fn received<T>(&self, receive: impl FnOnce(&Self) -> zmq::Result<T>) -> Option<T> {
+        match receive(self) {
+            Ok(message) => Some(message),
+            Err(zmq::Error::EAGAIN | zmq::Error::EINTR) => None,
+            Err(error) => {
+                tracing::error!(%error, "cannot receive on the data socket");
+                None
             }
         }
     }
 
-    /// The first frame of one request and the number of its frames. Further ones are dropped as they come.
-    fn take_request(&self) -> zmq::Result<(zmq::Message, usize)> {
-        let first = self.socket.recv_msg(zmq::DONTWAIT)?;
-        let mut frames = 1;
+    /// Drops what is left of the message that is being read, and returns how many frames that were.
+    fn skip_rest(&self) -> zmq::Result<usize> {
+        let mut frames = 0;
         while self.socket.get_rcvmore()? {
             drop(self.socket.recv_msg(0)?);
             frames += 1;
         }
-        Ok((first, frames))
+        Ok(frames)
     }
 
-    /// Serves one request and replies. Returns whether the app took nothing in time.
-    fn answer(&self, (frame, frames): (zmq::Message, usize), was_stuck: bool) -> bool {
-        let patience = if was_stuck { self.busy_timeout.min(BUSY_TIMEOUT_WHEN_STUCK) } else { self.busy_timeout };
-        let Taken { outcome, opened } = self.take(&frame, frames, Instant::now() + patience);
-        let (reply, stuck) = match outcome {
-            Ok(()) => (batch_success(), false),
-            Err(refusal) => {
-                counters::add(&self.counters.errors_replied, 1);
-                self.report_refusal(&refusal);
-                (batch_error(refusal.reply_type.as_deref(), &refusal.text), refusal.text == BUSY_TEXT)
+    /// One request; `None`: a message that no REQ socket sends, without an empty frame or with nothing behind it. A REP socket
+    /// drops those too.
+    fn take_request(&self) -> zmq::Result<Option<Job>> {
+        let mut envelope = vec![self.socket.recv_bytes(zmq::DONTWAIT)?];
+        while self.socket.get_rcvmore()? {
+            let frame = self.socket.recv_bytes(0)?;
+            if frame.is_empty() {
+                if !self.socket.get_rcvmore()? {
+                    return Ok(None);
+                }
+                let body = self.socket.recv_msg(0)?;
+                return Ok(Some(Job { envelope, body, frames: 1 + self.skip_rest()? }));
             }
-        };
-        self.record(&frame, Some(&reply));
-        drop(frame);
-        if let Err(error) = self.socket.send(reply, 0) {
+            if envelope.len() >= MAX_ENVELOPE_FRAMES {
+                self.skip_rest()?;
+                return Ok(None);
+            }
+            envelope.push(frame);
+        }
+        Ok(None)
+    }
+
+    fn send_reply(&self, envelope: Vec<Vec<u8>>, reply: Vec<u8>) {
+        let frames = envelope.into_iter().chain([Vec::new(), reply]);
+        // A peer that is gone gets nothing, and that is no error.
+        if let Err(error) = self.socket.send_multipart(frames, 0) {
             tracing::warn!(%error, "the reply to a producer could not be sent");
         }
-        self.watch(opened);
-        stuck
     }
+}
 
-    /// Serves one published message. Its producer hears of errors by acks, where its items have an `image_id`.
-    fn take_published(&self, (frame, frames): (zmq::Message, usize)) {
-        let Taken { outcome, opened } = self.take(&frame, frames, Instant::now() + PUBLISHED_TIMEOUT);
-        if let Err(refusal) = outcome {
-            self.report_refusal(&refusal);
-            for image_id in image_ids(&frame, self.server.limits.max_items) {
-                self.server.outlet.refuse(image_id, None, &refusal.text);
+impl RequestThread {
+    pub(crate) fn run(mut self) {
+        while !self.data.is_stopping() {
+            if self.data.wait(self.queue.has_room()).is_err() {
+                break;
             }
-        }
-        self.record(&frame, None);
-        self.watch(opened);
-    }
-
-    fn record(&self, frame: &[u8], reply: Option<&[u8]>) {
-        if let Some(end) = self.server.record(frame, reply) {
-            self.outbox.report(Severity::Warning, end);
-        }
-    }
-
-    fn report_refusal(&self, refusal: &Refusal) {
-        self.outbox.report(Severity::Error, format!("A batch was refused. {}", printable(&refusal.text)));
-    }
-
-    fn watch(&self, opened: Vec<LeftSegment>) {
-        for segment in opened {
-            // The ack thread ends only with the receiver, and then it no longer matters.
-            let _ = self.left_segments.send(segment);
-        }
-    }
-
-    /// Reads and delivers one message. Whatever goes wrong inside, a producer must not wait 30 s for a reply that never comes.
-    fn take(&self, frame: &[u8], frames: usize, deadline: Instant) -> Taken {
-        catch_unwind(AssertUnwindSafe(|| self.serve(frame, frames, deadline))).unwrap_or_else(|_| {
-            let text = "The viewer failed while it read this batch. That is a bug of the viewer; its log has more.";
-            Taken::refused(Some("batch"), text.into())
-        })
-    }
-
-    fn serve(&self, frame: &[u8], frames: usize, deadline: Instant) -> Taken {
-        if frames != 1 {
-            return Taken::refused(None, format!("A batch is one frame; this message has {frames}."));
-        }
-        let Served { outcome, opened, left_out } = self.server.serve(frame, Patience { deadline, waiting: &Alone });
-        if let Some(first) = left_out.first() {
-            let count = left_out.len();
-            self.outbox.report(Severity::Error, format!("Left out of a published batch: {count}. First: {first}"));
-        }
-        Taken { outcome: outcome.and_then(|batch| self.deliver(batch, deadline)), opened }
-    }
-
-    fn deliver(&self, batch: ReceivedBatch, deadline: Instant) -> Result<(), Refusal> {
-        let items = batch.items.len() as u64;
-        let images = batch.items.iter().filter(|item| item.is_image()).count() as u64;
-        // Counted before the app can take them, so that never more are taken than were received.
-        counters::add(&self.counters.items_received, items);
-        match self.outbox.deliver(Delivery::Batch(batch), deadline) {
-            Ok(()) => {
-                counters::add(&self.counters.images_received, images);
-                counters::add(&self.counters.batches_received, 1);
-                tracing::debug!(items, images, "batch delivered");
-                Ok(())
+            while let Ok(answered) = self.answered.try_recv() {
+                self.finish(answered);
             }
-            Err(error) => {
-                let (returned, text) = match error {
-                    DeliverError::Busy(returned) => (returned, BUSY_TEXT),
-                    DeliverError::Gone(returned) => {
-                        (returned, "The viewer is closing; nothing of this batch was kept.")
-                    }
+            while self.queue.has_room() && !self.data.is_stopping() {
+                let Some(request) = self.data.received(DataThread::take_request) else { break };
+                let Some(job) = request else {
+                    tracing::debug!("a message without an envelope was dropped");
+                    continue;
                 };
-                if let Delivery::Batch(batch) = *returned {
-                    batch.items.into_iter().for_each(|item| item.ack.withdraw());
+                if let Some(job) = self.queue.push(job) {
+                    self.dispatch(job);
                 }
-                self.counters.items_received.fetch_sub(items, Ordering::AcqRel);
-                Err(Refusal { reply_type: Some("batch".into()), text: text.into() })
+            }
+        }
+        // The workers end when nothing more can come; what they have in hand is answered, so that segments are accounted for.
+        let Self { data, jobs, answered, .. } = self;
+        drop(jobs);
+        for answered in answered {
+            data.send_reply(answered.envelope, answered.reply);
+        }
+    }
+
+    fn finish(&mut self, answered: Answered) {
+        if let Some(next) = self.queue.finish(&answered) {
+            self.dispatch(next);
+        }
+        self.data.send_reply(answered.envelope, answered.reply);
+    }
+
+    fn dispatch(&self, job: Job) {
+        // The channel holds all that may be queued; workers are only gone when the receiver ends.
+        let _ = self.jobs.try_send(job);
+    }
+}
+
+impl PublishedThread {
+    pub(crate) fn run(self) {
+        let take = |data: &DataThread| {
+            let first = data.socket.recv_msg(zmq::DONTWAIT)?;
+            Ok((first, 1 + data.skip_rest()?))
+        };
+        while !self.data.is_stopping() {
+            if self.data.wait(true).is_err() {
+                return;
+            }
+            while !self.data.is_stopping() {
+                let Some((frame, frames)) = self.data.received(take) else { break };
+                self.intake.take_published(&frame, frames);
             }
         }
     }
 }
+
+/// Requests that are read and not yet answered, in order for each peer.
+pub(crate) struct Queue {
+    /// Peers of which one request is with the workers, and what they asked since. Peers are told apart by the first frame, which
+    /// the socket gives each connection.
+    peers: HashMap<Vec<u8>, VecDeque<Job>>,
+    requests: usize,
+    bytes: u64,
+    max_requests: usize,
+    max_bytes: u64,
+    counters: Arc<Counters>,
+}
+
+impl Queue {
+    /// At most `max_requests`, and no further one once `max_bytes` are held.
+    pub(crate) fn new(max_requests: usize, max_bytes: u64, counters: Arc<Counters>) -> Self {
+        Self { peers: HashMap::new(), requests: 0, bytes: 0, max_requests, max_bytes, counters }
+    }
+
+    fn has_room(&self) -> bool {
+        self.requests < self.max_requests.max(1) && self.bytes < self.max_bytes.max(1)
+    }
+
+    /// Takes a request; gives it back when it is its peer's turn.
+    fn push(&mut self, job: Job) -> Option<Job> {
+        self.count(self.requests + 1, self.bytes + job.body.len() as u64);
+        match self.peers.get_mut(peer_of(&job.envelope)) {
+            Some(waiting) => {
+                waiting.push_back(job);
+                None
+            }
+            None => {
+                self.peers.insert(peer_of(&job.envelope).to_vec(), VecDeque::new());
+                Some(job)
+            }
+        }
+    }
+
+    /// One is answered; gives the next one of its peer.
+    fn finish(&mut self, answered: &Answered) -> Option<Job> {
+        self.count(self.requests.saturating_sub(1), self.bytes.saturating_sub(answered.body_bytes));
+        let peer = peer_of(&answered.envelope);
+        let next = self.peers.get_mut(peer).and_then(VecDeque::pop_front);
+        if next.is_none() {
+            self.peers.remove(peer);
+        }
+        next
+    }
+
+    fn count(&mut self, requests: usize, bytes: u64) {
+        (self.requests, self.bytes) = (requests, bytes);
+        self.counters.requests_in_hand.store(requests as u64, Ordering::Release);
+    }
+}
+
+fn peer_of(envelope: &[Vec<u8>]) -> &[u8] {
+    envelope.first().map_or(&[], Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests;

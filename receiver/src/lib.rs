@@ -1,9 +1,10 @@
 //! Sockets and shared memory in, bounded channels out.
 //!
 //! [`Receiver::start`] binds the data and control endpoints of a viewer and returns the channel from which the app takes
-//! [`Delivery`]s. Each socket has one thread: `wellscope-data` copies pixels and replies, `wellscope-ctrl` answers clients,
-//! `wellscope-acks` sends acks and removes segments that producers left behind. No thread ever waits for a peer; only the data
-//! thread waits for the app, which is how producers feel that the viewer has enough.
+//! [`Delivery`]s. Each socket has one thread: `wellscope-data` takes requests and sends their replies, `wellscope-ctrl` answers
+//! clients, `wellscope-acks` sends acks and removes segments that producers left behind. The `wellscope-work` threads copy pixels,
+//! for several producers at once. No thread ever waits for a peer; only workers wait for the app, which is how producers feel
+//! that the viewer has enough.
 
 mod acks;
 mod config;
@@ -14,6 +15,7 @@ mod data_socket;
 mod delivery;
 mod endpoints;
 mod in_flight;
+mod intake;
 mod lock;
 mod outbox;
 mod patience;
@@ -24,6 +26,7 @@ mod record;
 mod serve;
 mod text;
 mod wake;
+mod workers;
 
 pub use acks::AckTicket;
 pub use config::{DataSocket, Limits, ReceiverConfig, ViewerIdentity};

@@ -1,5 +1,6 @@
 //! How long one request may wait for the app or for memory, and who is told that it does.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// Told when a thread waits for something that only the app can bring about, so that others can take over its work.
@@ -16,6 +17,36 @@ pub(crate) struct Alone;
 impl Waiting for Alone {
     fn begins(&self) {}
     fn ends(&self) {}
+}
+
+/// Several threads of one request: it waits as soon as one of them does, and goes on when none does any more.
+pub(crate) struct Together<'a> {
+    request: &'a dyn Waiting,
+    threads: Mutex<usize>,
+}
+
+impl<'a> Together<'a> {
+    pub(crate) fn new(request: &'a dyn Waiting) -> Self {
+        Self { request, threads: Mutex::default() }
+    }
+}
+
+impl Waiting for Together<'_> {
+    fn begins(&self) {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        *threads += 1;
+        if *threads == 1 {
+            self.request.begins();
+        }
+    }
+
+    fn ends(&self) {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        *threads -= 1;
+        if *threads == 0 {
+            self.request.ends();
+        }
+    }
 }
 
 /// Until when a request may wait.

@@ -12,15 +12,17 @@ use crate::config::{DataSocket, ReceiverConfig};
 use crate::control_socket::{AnswerLane, ControlThread};
 use crate::copy::Helpers;
 use crate::counters::Counters;
-use crate::data_socket::DataThread;
+use crate::data_socket::{DataThread, PublishedThread, Queue, RequestThread};
 use crate::delivery::{Delivery, Wake};
 use crate::endpoints::{self, BoundEndpoints, Endpoints, StartError};
 use crate::in_flight::InFlight;
+use crate::intake::Intake;
 use crate::outbox::Outbox;
 use crate::platform::{ProcessMeter, SystemSharedMemory};
 use crate::record::Recorder;
 use crate::serve::BatchServer;
 use crate::wake::{Waker, wake_pair};
+use crate::workers::{Crew, Workers};
 
 /// A running receiver. Dropping it closes and removes its sockets and ends its threads.
 pub struct Receiver {
@@ -97,7 +99,7 @@ impl Receiver {
             endpoints: endpoints.clone(),
             counters: counters.clone(),
             stopping: stopping.clone(),
-            wakers: vec![data_waker, control_waker.clone()],
+            wakers: vec![data_waker.clone(), control_waker.clone()],
             stop_acks: Some(stop_acks),
             socket_threads: Vec::new(),
             ack_thread: None,
@@ -121,11 +123,7 @@ impl Receiver {
             viewer_port: endpoints.port,
             allow_remote: endpoints.serves_other_hosts,
         });
-        let data_thread = DataThread {
-            socket: data,
-            kind: config.data_socket,
-            wake: data_wake,
-            stopping: stopping.clone(),
+        let intake = Intake {
             server: BatchServer {
                 data_socket: config.data_socket,
                 recorder: recorder.transpose()?,
@@ -136,13 +134,40 @@ impl Receiver {
                 shared_memory: Box::new(SystemSharedMemory),
                 outlet,
                 counters: counters.clone(),
+                stopping: stopping.clone(),
             },
             outbox: outbox.clone(),
             left_segments: left_sender,
             counters: counters.clone(),
             busy_timeout: Duration::from_millis(limits.busy_timeout_millis),
+            stuck: AtomicBool::new(false),
         };
-        receiver.socket_threads.push(spawn(THREAD_NAMES[1], move || data_thread.run())?);
+        let data = DataThread { socket: data, wake: data_wake, stopping: stopping.clone(), outbox: outbox.clone() };
+        let data_thread = match config.data_socket {
+            DataSocket::Rep => {
+                let (jobs, taken_jobs) = crossbeam_channel::bounded(limits.max_requests_in_hand.max(1));
+                let (answer_sender, answered) = crossbeam_channel::unbounded();
+                let workers = Workers {
+                    intake,
+                    jobs: taken_jobs,
+                    answered: answer_sender,
+                    waker: data_waker,
+                    stopping: stopping.clone(),
+                    crew: Mutex::new(Crew::default()),
+                };
+                Arc::new(workers)
+                    .start()
+                    .map_err(|error| StartError::System { reason: format!("threads that serve: {error}") })?;
+                let queue = Queue::new(limits.max_requests_in_hand, limits.max_message_bytes, counters.clone());
+                let thread = RequestThread { data, jobs, answered, queue };
+                spawn(THREAD_NAMES[1], move || thread.run())
+            }
+            DataSocket::Sub => {
+                let thread = PublishedThread { data, intake };
+                spawn(THREAD_NAMES[1], move || thread.run())
+            }
+        };
+        receiver.socket_threads.push(data_thread?);
 
         let control_thread = ControlThread {
             socket: control,
@@ -238,7 +263,7 @@ const PUBLISHED_QUEUE: i32 = 100_000;
 fn data_socket(context: &zmq::Context, config: &ReceiverConfig) -> zmq::Result<zmq::Socket> {
     let max_message_bytes = config.limits.max_message_bytes;
     match config.data_socket {
-        DataSocket::Rep => server_socket(context, zmq::REP, max_message_bytes, config),
+        DataSocket::Rep => server_socket(context, zmq::ROUTER, max_message_bytes, config),
         DataSocket::Sub => {
             let socket = server_socket(context, zmq::SUB, max_message_bytes, config)?;
             socket.set_rcvhwm(PUBLISHED_QUEUE)?;

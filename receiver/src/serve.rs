@@ -1,5 +1,6 @@
 //! One frame of the data socket in, one reply and perhaps one delivery out. Knows no sockets, so tests call it directly.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -16,7 +17,7 @@ use crate::copy::{Copier, CopyError, CopySource, CopyTask, Helpers};
 use crate::counters::{self, Counters};
 use crate::delivery::{ItemHead, ReceivedBatch, ReceivedImage, ReceivedItem, ReceivedPayload};
 use crate::in_flight::{InFlight, Permit};
-use crate::patience::Patience;
+use crate::patience::{Patience, Together};
 use crate::pixels::{BlockLayout, ImagePixels};
 use crate::platform::{Segment, SegmentError, SharedMemory};
 use crate::record::Recorder;
@@ -34,6 +35,7 @@ pub(crate) struct BatchServer {
     pub in_flight: Arc<InFlight>,
     pub outlet: Arc<AckOutlet>,
     pub counters: Arc<Counters>,
+    pub stopping: Arc<AtomicBool>,
 }
 
 /// What became of one frame.
@@ -180,7 +182,14 @@ impl BatchServer {
                 whose_turn(&error)
             ))
         })?;
-        let copier = Copier { store: &self.store, helpers: &self.helpers, admission: Mutex::new(admission), patience };
+        let waiting = Together::new(patience.waiting);
+        let copier = Copier {
+            store: &self.store,
+            helpers: &self.helpers,
+            admission: Mutex::new(admission),
+            patience: Patience { waiting: &waiting, ..patience },
+            stopping: &self.stopping,
+        };
 
         let mut items: Vec<ReceivedItem> = Vec::with_capacity(total_items);
         let mut numbered = batch.items.into_iter().enumerate();
@@ -480,6 +489,7 @@ mod tests {
             in_flight: InFlight::new(1 << 20, counters.clone(), Arc::default()),
             outlet: Arc::new(outlet),
             counters,
+            stopping: Arc::default(),
         }
     }
 
