@@ -102,10 +102,24 @@ class Viewer(ABC):
     def ask(self, kind: str, payload: Any = None) -> Any:
         """One control request; a refusal is an error."""
         request = {"type": kind} if payload is None else {"type": kind, "payload": payload}
-        reply = control.exchange(self.endpoint, pickle.dumps(request, protocol=4), timeout_seconds=LIMIT_SECONDS)
+        reply = self._exchange(kind, pickle.dumps(request, protocol=4))
         if reply.get("status") != "success":
             raise CannotMeasure(f"{self.name} refused {kind!r}: {reply.get('message', reply)}")
         return reply
+
+    def _exchange(self, kind: str, request: bytes) -> Any:
+        """As control.exchange, but a viewer that has ended is noticed at once."""
+        with zmq.Context.instance().socket(zmq.REQ) as sender:
+            sender.setsockopt(zmq.LINGER, 0)
+            sender.connect(control.target_of(self.endpoint).control_url(self.endpoint.config))
+            sender.send(request)
+            deadline = time.monotonic() + LIMIT_SECONDS
+            while not sender.poll(500):
+                if self._process.poll() is not None:
+                    raise CannotMeasure(f"{self.name} ended with {self._process.returncode}:\n{self.tail()}")
+                if time.monotonic() > deadline:
+                    raise CannotMeasure(f"{self.name} did not answer {kind!r} in {LIMIT_SECONDS:.0f} s:\n{self.tail()}")
+            return pickle.loads(sender.recv())
 
     def settle(self) -> float:
         """Ask until everything received is drawn; seconds that it took."""
