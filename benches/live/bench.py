@@ -2,14 +2,14 @@
 
     python bench.py --viewer PATH [--receiver-bench PATH] [--without-incumbent] [--only NAME]... [--write FILE]
 
-scripts/bench runs it with everything in place. The Python that runs it is vs_napari's, with polystore 0.2.19, zmqruntime
-0.2.24 and OpenHCS 0.8.6; without the incumbent that of tests/producers/requirements-g3.txt will do.
+scripts/bench runs it with everything in place. The Python that runs it is vs_napari's, with polystore 0.2.19,
+zmqruntime 0.2.24 and OpenHCS 0.8.6; without the incumbent that of tests/producers/requirements-g3.txt will do.
 
-A home directory and a display of its own are made first, so that neither settings nor sockets of the user are touched. Every
-viewer is ended before the next figure begins, also after Ctrl-C.
+A home directory and a display of its own are made first, so that neither settings nor sockets of the user are touched.
+Every viewer is ended before the next figure begins, also after Ctrl-C.
 
-Output: the raw numbers of each figure as they come, one JSON line per figure, then the table. Exit status: 0 all bars hold,
-1 a bar does not hold or a figure is not available, 2 a figure could not be measured.
+Output: the raw numbers of each figure as they come, one JSON line per figure, then the table. Exit status: 0 all bars
+hold, 1 a bar does not hold or a figure is not available, 2 a figure could not be measured.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def run(arguments: argparse.Namespace, home: Path) -> int:
     """Measure and print; the exit status."""
     import machine
     import report
-    from figures import FIGURES, Bench, Figure
+    from figure import Figure
+    from figures import FIGURES
+    from setting import Bench
 
     if unknown := [name for name in arguments.only if name not in FIGURES]:
         raise SystemExit(f"there is no figure {unknown}; needed: {', '.join(FIGURES)}")

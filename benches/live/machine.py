@@ -51,7 +51,7 @@ def cpu_seconds_of(pid: int) -> float:
 
 
 def cpu_ticks_of(pid: int) -> float:
-    """CPU time of a process in seconds, ended threads too, in steps of a clock tick (fields 14 and 15 of /proc/PID/stat)."""
+    """CPU time of a process in seconds, ended threads too, in clock ticks (fields 14 and 15 of /proc/PID/stat)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from figures import Figure
+from figure import Figure
 
 
 def json_line(figure: Figure) -> str:
@@ -40,7 +40,9 @@ def table(figures: Sequence[Figure], failures: Sequence[str]) -> str:
     """A Markdown table, aligned, so that it reads in a terminal too."""
     rows = [("figure", "measured", "bar", "holds?"), *(cells(figure) for figure in figures)]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     lines += [f"\nCOULD NOT BE MEASURED: {failure}" for failure in failures]
     return "\n".join(lines)
@@ -51,9 +53,9 @@ def page(figures: Sequence[Figure], failures: Sequence[str], facts: Mapping[str,
     machine = "\n".join(f"- {name}: {value}" for name, value in facts.items())
     return f"""# Figures
 
-Written by `./scripts/bench --write`. Ratios against the incumbent (OpenHCS 0.8.6 with napari 0.9.2) come from this one run, both
-viewers in turn on the same virtual display; times of different runs or machines say nothing beside each other. How each is
-measured is said in `benches/live/figures.py`.
+Written by `./scripts/bench --write`. Ratios against the incumbent (OpenHCS 0.8.6 with napari 0.9.2) come from this one
+run, both viewers in turn on the same virtual display; times of different runs or machines say nothing beside each
+other. How each is measured is said in `benches/live/figures.py`.
 
 {machine}
 

@@ -1,7 +1,7 @@
 """The released producer (polystore 0.2.19's streaming backend), with a clock at its REQ socket.
 
-polystore sleeps 0.1 s between connecting and sending. `Reply.seconds` runs from `send_json` to the end of `recv_json` of
-the very socket that polystore uses, so that sleep is no part of it, nor is writing the arrays into shared memory.
+polystore sleeps 0.1 s between connecting and sending. `Reply.seconds` runs from `send_json` to the end of `recv_json`
+of the very socket that polystore uses, so that sleep is no part of it, nor is writing the arrays into shared memory.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Address:
 
 
 def domain_of(sites: int, channels: int = 1) -> Mapping[str, Sequence[Any]]:
-    """What a pipeline step declares that it will send. Without it the incumbent refuses a second batch with new values."""
+    """What a step declares that it will send. Without it the incumbent refuses a second batch with new values."""
     return {
         "site": list(range(1, sites + 1)),
         "channel": list(range(1, channels + 1)),
@@ -112,7 +112,7 @@ class Stream:
 
 
 def plane(side: int, index: int) -> np.ndarray:
-    """A square uint16 image that no other index has: a ramp along x, with the index in the first two pixels of each row."""
+    """A square uint16 image that no other index has: a ramp along x, after the index in the first two columns."""
     pixels = np.broadcast_to((np.arange(side, dtype=np.uint16) * 7 + index), (side, side)).copy()
     pixels[:, 0] = index % 65536
     pixels[:, 1] = index // 65536

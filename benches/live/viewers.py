@@ -16,7 +16,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import control
 import zmq
@@ -77,12 +77,14 @@ class Viewer(ABC):
         return self._process.pid
 
     def _wait_until_ready(self) -> None:
-        """Ping as soon as there is a control socket, with sockets of our own, for zmqruntime waits 50 ms between pings."""
+        """Ping as soon as there is a control socket; not by zmqruntime's call, which waits 50 ms between pings."""
         socket_file = self.home / ".openhcs" / "ipc" / f"openhcs-zmq-{self.endpoint.port + 1000}.sock"
         deadline = time.monotonic() + LIMIT_SECONDS
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                raise CannotMeasure(f"{self.name} ended with {self._process.returncode} before it was ready:\n{self.tail()}")
+                raise CannotMeasure(
+                    f"{self.name} ended with {self._process.returncode} before it was ready:\n{self.tail()}"
+                )
             if socket_file.exists() and self._is_ready():
                 return
             time.sleep(PING_POLL_SECONDS)
@@ -109,7 +111,8 @@ class Viewer(ABC):
 
     def _exchange(self, kind: str, request: bytes) -> Any:
         """As control.exchange, but a viewer that has ended is noticed at once."""
-        with zmq.Context.instance().socket(zmq.REQ) as sender:
+        sender: zmq.Socket = zmq.Context.instance().socket(zmq.REQ)
+        with sender:
             sender.setsockopt(zmq.LINGER, 0)
             sender.connect(control.target_of(self.endpoint).control_url(self.endpoint.config))
             sender.send(request)
@@ -166,7 +169,7 @@ class Viewer(ABC):
             pass
         self._process.wait()
 
-    def __enter__(self) -> Viewer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_raised: object) -> None:

@@ -10,9 +10,10 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from endpoint import ViewerEndpoint
 from openhcs.runtime.viewer_protocol import DetachedViewerLaunchRequest, ViewerQtEnvironmentPolicy
 from openhcs_client import visualizer_of
-from endpoint import ViewerEndpoint
+
 from viewers import Hook, Viewer
 
 INSIDE = Path(__file__).resolve().parent / "inside"

@@ -19,7 +19,7 @@ const SITES: u64 = 20;
 const WELLS: u64 = 15;
 /// When memory is looked at. By the first of them every pool, cache and pipeline has what it needs.
 const CHECKPOINT: u64 = 10_000;
-/// What memory may grow by from the first checkpoint to the last: an allocator's own ups and downs. Were only the pixels of
+/// What memory may grow by from the first checkpoint to the last: an allocator's own ups and downs. Were the pixels of
 /// the planes in between kept, it would be 312 MiB; were 400 bytes of each, 15 MiB.
 const GROWTH_MIB: f64 = 16.0;
 

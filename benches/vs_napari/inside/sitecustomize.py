@@ -3,7 +3,8 @@
 Python imports a module of this name at start when its folder is on PYTHONPATH; vs_napari/incumbent.py puts it there for
 the slider figure only. Nothing of the viewer is changed: one thread listens on the Unix socket that
 WELLSCOPE_BENCH_SOCKET names and runs requests on the Qt thread, where a user's drag of the slider would run too. The
-control socket would not do: the server looks at it every 50 ms (a QTimer of openhcs 0.8.6), which caps it at 20 steps/s.
+control socket would not do: the server looks at it every 50 ms (a QTimer of openhcs 0.8.6), which caps it at 20
+steps/s.
 
 Requests, one JSON line each:
 
