@@ -91,15 +91,20 @@ def write(file: Path, page: str, *, complete: bool) -> None:
     print(f"\nwritten to {file}")
 
 
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 def interrupted(signum: int, _frame: object) -> None:
-    """SIGTERM and SIGHUP end the run as Ctrl-C does: through the ends of all `with` blocks."""
+    """End the run through the ends of all `with` blocks; a second signal must not cut that short."""
+    for ending in ENDINGS:
+        signal.signal(ending, signal.SIG_IGN)
     raise KeyboardInterrupt(f"signal {signum}")
 
 
 def main() -> int:
     """Run the bench in a home of its own."""
     arguments = parsed_arguments()
-    for ending in (signal.SIGTERM, signal.SIGHUP):
+    for ending in ENDINGS:
         signal.signal(ending, interrupted)
     # Short: a Unix socket's path has 107 characters at most. Viewers may still be writing there when they are killed.
     with tempfile.TemporaryDirectory(prefix="wsb", ignore_cleanup_errors=True) as home:

@@ -55,7 +55,7 @@ def page(figures: Sequence[Figure], failures: Sequence[str], facts: Mapping[str,
 
 Written by `./scripts/bench --write`. Ratios against the incumbent (OpenHCS 0.8.6 with napari 0.9.2) come from this one
 run, both viewers in turn on the same virtual display; times of different runs or machines say nothing beside each
-other. How each is measured is said in `benches/live/figures.py`.
+other. How each is measured is said by its function in `benches/live`.
 
 {machine}
 
