@@ -91,6 +91,14 @@ require_viewer_packages() {
 # require_test_packages: a virtual display, and tools that find and drive a window in it.
 require_test_packages() { require_packages xvfb xdotool x11-utils; }
 
+# require_bench_packages: what the incumbent's Qt and OpenGL load, beside the virtual display.
+require_bench_packages() {
+    require_test_packages
+    require_packages libgl1 libegl1 libopengl0 libglx-mesa0 libgl1-mesa-dri libglib2.0-0 libfontconfig1 libdbus-1-3 \
+        libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 \
+        libxcb-xkb1 libxkbcommon-x11-0
+}
+
 # find_python: sets PYTHON to a Python 3.11 that can make virtual environments.
 # The pins of requirements-*.txt were frozen with 3.11.
 find_python() {
