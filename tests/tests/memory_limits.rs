@@ -37,8 +37,9 @@ fn corner(viewer: &ViewerProcess, route_key: &str, site: u64) -> Vec<u64> {
     let payload = PickleValue::dict([("controls", controls)]);
     let reply = viewer.client().unwrap().call("payloads", Some(payload), DEADLINE).unwrap();
     let text = reply.to_string();
-    let record = &reply.get("payloads").unwrap_or_else(|| panic!("{text}")).items().unwrap()[0];
-    let rows = record.get("array_values").unwrap_or_else(|| panic!("{text}")).items().unwrap();
+    let layer = &reply.get("layers").unwrap_or_else(|| panic!("{text}")).items().unwrap()[0];
+    let record = &layer.get("payloads").unwrap().items().unwrap()[0];
+    let rows = record.get("array_values").unwrap().items().unwrap();
     rows[0].items().unwrap().iter().map(|value| value.as_u64().unwrap()).collect()
 }
 
@@ -93,7 +94,7 @@ fn when_memory_and_disk_are_full_the_producer_is_told_and_what_is_shown_stays() 
         assert!(sent < 13, "more was taken than memory and disk hold");
     };
     assert!(sent >= 8, "only {sent} MiB of 12 were taken");
-    for part in ["--memory-limit", "--disk-limit", "Nothing of this batch was kept"] {
+    for part in ["--memory-limit", "--disk-limit", "kept nothing of it"] {
         assert!(refusal.contains(part), "{part:?} is not in {refusal:?}");
     }
     viewer.settle().unwrap();
