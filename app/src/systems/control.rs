@@ -176,6 +176,7 @@ fn add_own_facts(
                 ("statistics", viewer.counters.statistics),
             ]),
         ),
+        ("statistics".into(), viewer.statistics()),
         (
             "gpu".into(),
             counts(&[

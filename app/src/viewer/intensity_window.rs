@@ -342,6 +342,7 @@ mod tests {
             source_shape_yx: None,
             voxel_spacing: None,
             statistics: None,
+            merged: None,
             item,
             index_in_item: 0,
         }
