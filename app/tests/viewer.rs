@@ -304,3 +304,68 @@ fn late_statistics_of_a_replaced_plane_are_dropped() {
     let summary = format!("{:?}", state.layers[0].payload_summaries[0].content);
     assert!(summary.contains("Int(9)") && !summary.contains("Int(1)"), "{summary}");
 }
+
+fn display(viewer: &Viewer, channel: i64) -> &wellscope::viewer::display::ChannelDisplay {
+    let (_, axis) = viewer.axes.find("channel").unwrap();
+    viewer.layers[0].display.channel(axis.id_of(&channel.into())).unwrap()
+}
+
+fn range_of(viewer: &Viewer, channel: i64) -> Option<[f64; 2]> {
+    display(viewer, channel).statistics.range().map(|range| range.to_f64())
+}
+
+#[test]
+fn a_replaced_plane_leaves_the_statistics_of_its_channel_and_layer() {
+    let mut viewer = Viewer::default();
+    take(&mut viewer, batch(vec![flat("A01", 1, 500), flat("B02", 1, 20), flat("A01", 2, 7)]));
+    assert_eq!(range_of(&viewer, 1), Some([20.0, 500.0]));
+    let all = viewer.layers[0].display.totals();
+    assert_eq!((all.plane_count, all.range.map(|range| range.to_f64())), (3, Some([7.0, 500.0])));
+    assert_eq!(viewer.layers[0].display.statistics().totals(), all);
+
+    // Sent again, and not measured yet: what is merged stays, so that panels do not jump. Then sent once more.
+    let second = viewer.take_batch(batch(vec![flat("A01", 1, 90)]));
+    assert_eq!(range_of(&viewer, 1), Some([20.0, 500.0]));
+    take(&mut viewer, batch(vec![flat("A01", 1, 30)]));
+    assert_eq!(range_of(&viewer, 1), Some([20.0, 30.0]));
+    let late = &second.jobs[0];
+    let statistics = wellscope::statistics::plane_statistics(late.plane.element, 1, late.plane.pixels.as_bytes());
+    viewer.take_statistics(late, statistics);
+    assert_eq!(range_of(&viewer, 1), Some([20.0, 30.0]), "late statistics add nothing");
+    let counted = display(&viewer, 1).statistics.totals();
+    assert_eq!((counted.plane_count, counted.pixel_count), (2, 48));
+    assert_eq!(range_of(&viewer, 2), Some([7.0, 7.0]), "other channels are not touched");
+}
+
+#[test]
+fn limits_that_a_user_chose_outlive_replaced_and_dropped_planes() {
+    let mut viewer = Viewer::default();
+    take(&mut viewer, batch(vec![flat("A01", 1, 500)]));
+    let id = viewer.layers[0].id;
+    viewer.apply(ViewCommand::SetContrast(id, [1.0, 2.0]));
+    take(&mut viewer, batch(vec![flat("A01", 1, 90)]));
+    viewer.clear_state();
+    assert_eq!(range_of(&viewer, 1), Some([90.0, 90.0]), "what is still shown still counts");
+    take(&mut viewer, batch(vec![flat("C03", 1, 4)]));
+    assert_eq!(range_of(&viewer, 1), Some([4.0, 4.0]), "the run before is gone");
+    assert_eq!(viewer.layers[0].display.totals().plane_count, 1);
+    assert_eq!(display(&viewer, 1).contrast_limits, Some([1.0, 2.0]));
+}
+
+#[test]
+fn state_tells_the_range_of_each_channel_and_of_the_layer() {
+    let mut viewer = Viewer::default();
+    take(&mut viewer, batch(vec![flat("A01", 2, 500), flat("A01", 1, 20), flat("B02", 1, 0)]));
+    let told = format!("{:?}", viewer.statistics());
+    let place = |text: &str| told.find(text).unwrap_or_else(|| panic!("{text} in {told}"));
+    for text in [
+        "Str(\"planes\"), Int(3)",
+        "Str(\"pixels\"), Int(72)",
+        "Str(\"min\"), Int(0)), (Str(\"max\"), Int(500)), (Str(\"nonzero\"), Int(48)",
+        "Str(\"min\"), Int(0)), (Str(\"max\"), Int(20)",
+        "Str(\"min\"), Int(500)), (Str(\"max\"), Int(500)",
+    ] {
+        place(text);
+    }
+    assert!(place("Str(\"channel\"), Int(1)") < place("Str(\"channel\"), Int(2)"), "{told}");
+}

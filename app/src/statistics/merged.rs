@@ -1,19 +1,20 @@
 //! Statistics of many planes: what a channel's sliders and its "auto" button are made from.
 
-use super::{HISTOGRAM_BINS, PlaneStatistics, ValueRange, saturated_at_one_end};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
-/// By which part of the histogram's span it grows beyond a plane that does not fit: few steps reach any range, and each
-/// step blurs the histogram by up to a bin.
-const GROWTH: f64 = 0.125;
+use super::histogram::Grid;
+use super::merged_bins::MergedBins;
+use super::{Histogram, PlaneStatistics, ValueRange, bars_of, saturated_at_one_end};
 
-/// Planes added up. Range and counts are exact; the histogram keeps every count, within about a bin of where it belongs.
-#[derive(Clone, PartialEq, Debug)]
-pub struct MergedStatistics {
-    /// Planes added.
+/// Counts of many planes.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Totals {
+    /// Planes.
     pub plane_count: u64,
     /// Their pixels.
     pub pixel_count: u64,
-    /// Exact range of all finite values; `None` before the first.
+    /// Exact range of all finite values; `None` when there is none.
     pub range: Option<ValueRange>,
     /// Finite values, which is also the sum of the histogram.
     pub finite_count: u64,
@@ -21,122 +22,196 @@ pub struct MergedStatistics {
     pub nonzero_count: u64,
     /// NaN values.
     pub nan_count: u64,
-    /// Finite values in bins of equal width over `histogram_span`.
-    pub histogram: [u64; HISTOGRAM_BINS],
-    /// Intensities at the left edge of the first bin and the right edge of the last; holds `range` and may be wider.
-    pub histogram_span: Option<[f64; 2]>,
 }
 
-impl Default for MergedStatistics {
-    fn default() -> Self {
+impl Totals {
+    /// Those of two sets of planes without one in common.
+    pub fn union(self, other: Self) -> Self {
+        let range = match (self.range, other.range) {
+            (Some(range), Some(other)) => Some(range.union(other)),
+            (range, other) => range.or(other),
+        };
         Self {
-            plane_count: 0,
-            pixel_count: 0,
-            range: None,
-            finite_count: 0,
-            nonzero_count: 0,
-            nan_count: 0,
-            histogram: [0; HISTOGRAM_BINS],
-            histogram_span: None,
+            plane_count: self.plane_count + other.plane_count,
+            pixel_count: self.pixel_count + other.pixel_count,
+            range,
+            finite_count: self.finite_count + other.finite_count,
+            nonzero_count: self.nonzero_count + other.nonzero_count,
+            nan_count: self.nan_count + other.nan_count,
         }
     }
+}
+
+/// Planes added up, of which each can be taken out again: equal to measuring the values of the planes that are in, all at
+/// once. Adding and taking out cost the same however many planes are in, up to the logarithm of their number.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct MergedStatistics {
+    counts: Totals,
+    integers: Extremes<i128>,
+    floats: Extremes<FiniteBits>,
+    bins: MergedBins,
 }
 
 impl MergedStatistics {
-    /// Adds one plane. A plane that replaces another must not be added on top of it; merge its channel afresh then.
-    pub fn merge(&mut self, plane: &PlaneStatistics) {
-        self.plane_count += 1;
-        self.pixel_count += plane.pixel_count;
-        self.nonzero_count += plane.nonzero_count;
-        self.nan_count += plane.nan_count;
-        let (Some(range), Some(span)) = (plane.range, plane.histogram_span()) else { return };
-        self.range = Some(self.range.map_or(range, |merged| merged.union(range)));
-        self.finite_count += plane.finite_count;
-
-        let mut plane_bins = plane.histogram.map(u64::from);
-        // A plane's bins saturate at 32 bits; what is missing there belongs to its fullest bin.
-        let missing = plane.finite_count.saturating_sub(plane_bins.iter().sum());
-        if let Some(fullest) = plane_bins.iter_mut().max() {
-            *fullest += missing;
+    /// Adds a plane.
+    pub fn add(&mut self, plane: &PlaneStatistics) {
+        self.counts = self.counts.union(counts_of(plane));
+        match plane.range {
+            Some(ValueRange::Integer { min, max }) => self.integers.add(min, max),
+            Some(ValueRange::Float { min, max }) => self.floats.add(FiniteBits::of(min), FiniteBits::of(max)),
+            None => {}
         }
-        let merged_span = match self.histogram_span {
-            None => span,
-            Some(merged) => grown(merged, span),
-        };
-        if let Some(old_span) = self.histogram_span.filter(|old| *old != merged_span) {
-            self.histogram = rebinned(&self.histogram, old_span, merged_span);
-        }
-        self.histogram_span = Some(merged_span);
-        let added = rebinned(&plane_bins, span, merged_span);
-        for (bin, count) in self.histogram.iter_mut().zip(added) {
-            *bin += count;
+        if let (Some(histogram), Some(range)) = (&plane.histogram, self.range()) {
+            self.bins.add(histogram, Grid::of(range));
         }
     }
 
-    /// Limits that let at most the saturated fraction of all planes' values be cut off, half at each end; up to about a bin
-    /// wider than exact ones. `None` before the first finite value.
+    /// Takes out a plane that was added: one that is replaced.
+    pub fn subtract(&mut self, plane: &PlaneStatistics) {
+        let gone = counts_of(plane);
+        debug_assert!(self.counts.plane_count > 0, "a plane is taken out that was never added");
+        self.counts = Totals {
+            plane_count: self.counts.plane_count.saturating_sub(gone.plane_count),
+            pixel_count: self.counts.pixel_count.saturating_sub(gone.pixel_count),
+            range: None,
+            finite_count: self.counts.finite_count.saturating_sub(gone.finite_count),
+            nonzero_count: self.counts.nonzero_count.saturating_sub(gone.nonzero_count),
+            nan_count: self.counts.nan_count.saturating_sub(gone.nan_count),
+        };
+        match plane.range {
+            Some(ValueRange::Integer { min, max }) => self.integers.subtract(min, max),
+            Some(ValueRange::Float { min, max }) => self.floats.subtract(FiniteBits::of(min), FiniteBits::of(max)),
+            None => {}
+        }
+        if let Some(histogram) = &plane.histogram {
+            self.bins.subtract(histogram);
+        }
+    }
+
+    /// Adds all planes of another, e.g. of another channel of the same layer.
+    pub fn add_all(&mut self, other: &Self) {
+        self.counts = self.counts.union(other.counts);
+        self.integers.add_all(&other.integers);
+        self.floats.add_all(&other.floats);
+        if let Some(range) = self.range() {
+            self.bins.add_all(&other.bins, Grid::of(range));
+        }
+    }
+
+    /// Counts and range.
+    pub fn totals(&self) -> Totals {
+        Totals { range: self.range(), ..self.counts }
+    }
+
+    /// Exact range of all finite values.
+    pub fn range(&self) -> Option<ValueRange> {
+        let integers = self.integers.range().map(|[min, max]| ValueRange::Integer { min, max });
+        let floats = self.floats.range().map(|[min, max]| ValueRange::Float { min: min.to_f64(), max: max.to_f64() });
+        match (integers, floats) {
+            (Some(integers), Some(floats)) => Some(integers.union(floats)),
+            (integers, floats) => integers.or(floats),
+        }
+    }
+
+    /// Histogram of all finite values: the same, count by count, as one plane with all of these values would have. Its bins
+    /// are wider than that only where planes of more than 131,072 different bins are in, or integers among floats.
+    pub fn histogram(&self) -> Option<Histogram> {
+        let range = self.range()?;
+        Some(self.bins.on(Grid::at_least(range, self.bins.greatest_exponent()?)))
+    }
+
+    /// Limits that let at most the saturated fraction of all planes' values be cut off, half at each end; wider than exact
+    /// ones by less than a bin. `None` without a finite value.
     pub fn percentile_limits(&self) -> Option<[f64; 2]> {
-        let [min, max] = self.range?.to_f64();
-        let [start, end] = self.histogram_span?;
-        let clipped = saturated_at_one_end(self.finite_count);
-        let low = bins_before(self.histogram.iter(), clipped);
-        let high = bins_before(self.histogram.iter().rev(), clipped);
-        let edge = |bin: usize| start + (end - start) * (bin as f64 / HISTOGRAM_BINS as f64);
-        Some([edge(low).clamp(min, max), edge(HISTOGRAM_BINS - high).clamp(min, max)])
+        let histogram = self.histogram()?;
+        let clipped = saturated_at_one_end(self.counts.finite_count);
+        let bars: Vec<([f64; 2], u64)> = bars_of(&histogram, self.range()).collect();
+        let low = bars.get(bins_before(bars.iter(), clipped))?.0[0];
+        let high = bars.iter().rev().nth(bins_before(bars.iter().rev(), clipped))?.0[1];
+        let [min, max] = self.range()?.to_f64();
+        Some([low.clamp(min, max), high.clamp(min, max)])
+    }
+}
+
+fn counts_of(plane: &PlaneStatistics) -> Totals {
+    Totals {
+        plane_count: 1,
+        pixel_count: plane.pixel_count,
+        range: None,
+        finite_count: plane.finite_count,
+        nonzero_count: plane.nonzero_count,
+        nan_count: plane.nan_count,
     }
 }
 
 /// Bins that hold no more than `rank` values together.
-fn bins_before<'a>(bins: impl Iterator<Item = &'a u64>, rank: u64) -> usize {
+fn bins_before<'a>(bins: impl Iterator<Item = &'a ([f64; 2], u64)>, rank: u64) -> usize {
     let mut before = 0;
-    bins.take_while(|count| {
-        before += **count;
+    bins.take_while(|(_, count)| {
+        before += count;
         before <= rank
     })
     .count()
 }
 
-/// A span that holds both, with room on the sides that grew.
-fn grown(merged: [f64; 2], plane: [f64; 2]) -> [f64; 2] {
-    let [start, end] = [merged[0].min(plane[0]), merged[1].max(plane[1])];
-    let room = (end - start) * GROWTH;
-    let roomy_start = if start < merged[0] { start - room } else { start };
-    let roomy_end = if end > merged[1] { end + room } else { end };
-    // Intensities that were never negative keep an axis that begins at 0.
-    let start = if start >= 0.0 { roomy_start.max(0.0) } else { roomy_start };
-    [start.max(f64::MIN), roomy_end.min(f64::MAX)]
+/// Least and greatest values of planes, in order, so that the next one is known when a plane is taken out.
+#[derive(Clone, PartialEq, Debug)]
+struct Extremes<K> {
+    minima: BTreeMap<K, u64>,
+    maxima: BTreeMap<K, u64>,
 }
 
-/// Spreads bins over another span that holds theirs. Counts are shared out in proportion and none is lost.
-fn rebinned(bins: &[u64; HISTOGRAM_BINS], from: [f64; 2], to: [f64; 2]) -> [u64; HISTOGRAM_BINS] {
-    if from == to {
-        return *bins;
+impl<K> Default for Extremes<K> {
+    fn default() -> Self {
+        Self { minima: BTreeMap::new(), maxima: BTreeMap::new() }
     }
-    // Positions are in bins of `to`. Halved, so that the extremes of float64 stay finite.
-    let half_width = to[1] / 2.0 - to[0] / 2.0;
-    let position = |edge: usize| {
-        let part = edge as f64 / HISTOGRAM_BINS as f64;
-        let half_edge = from[0] / 2.0 * (1.0 - part) + from[1] / 2.0 * part;
-        let position = (half_edge - to[0] / 2.0) / half_width * HISTOGRAM_BINS as f64;
-        if position.is_finite() { position.clamp(0.0, HISTOGRAM_BINS as f64) } else { 0.0 }
-    };
-    let mut spread = [0; HISTOGRAM_BINS];
-    for (bin, &count) in bins.iter().enumerate().filter(|(_, count)| **count > 0) {
-        let (left, right) = (position(bin), position(bin + 1));
-        let mut target = (left as usize).min(HISTOGRAM_BINS - 1);
-        let mut given = 0;
-        loop {
-            let edge = (target + 1) as f64;
-            let is_last = edge >= right || target + 1 == HISTOGRAM_BINS;
-            let until =
-                if is_last { count } else { (((edge - left) / (right - left) * count as f64) as u64).min(count) };
-            spread[target] += until.saturating_sub(given);
-            given = given.max(until);
-            if is_last {
-                break;
+}
+
+impl<K: Ord + Copy> Extremes<K> {
+    fn add(&mut self, min: K, max: K) {
+        *self.minima.entry(min).or_default() += 1;
+        *self.maxima.entry(max).or_default() += 1;
+    }
+
+    fn subtract(&mut self, min: K, max: K) {
+        for (values, value) in [(&mut self.minima, min), (&mut self.maxima, max)] {
+            if let Entry::Occupied(mut entry) = values.entry(value) {
+                *entry.get_mut() -= 1;
+                if *entry.get() == 0 {
+                    entry.remove();
+                }
             }
-            target += 1;
         }
     }
-    spread
+
+    fn add_all(&mut self, other: &Self) {
+        for (values, added) in [(&mut self.minima, &other.minima), (&mut self.maxima, &other.maxima)] {
+            for (value, planes) in added {
+                *values.entry(*value).or_default() += planes;
+            }
+        }
+    }
+
+    fn range(&self) -> Option<[K; 2]> {
+        Some([*self.minima.first_key_value()?.0, *self.maxima.last_key_value()?.0])
+    }
+}
+
+/// A finite float64 as an integer of the same order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct FiniteBits(i64);
+
+impl FiniteBits {
+    fn of(value: f64) -> Self {
+        Self(Self::flipped(value.to_bits() as i64))
+    }
+
+    fn to_f64(self) -> f64 {
+        f64::from_bits(Self::flipped(self.0) as u64)
+    }
+
+    /// Negative floats descend with their bits: all but the sign are flipped, which flipping again undoes.
+    fn flipped(bits: i64) -> i64 {
+        bits ^ ((bits >> 63) as u64 >> 1) as i64
+    }
 }

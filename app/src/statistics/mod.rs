@@ -1,21 +1,22 @@
 //! Statistics of one plane: exact range, percentiles, histogram; and what contrast limits follow from them.
 //!
 //! [`plane_statistics`] measures a plane once, off the render thread; [`auto_limits`] chooses contrast limits;
-//! [`MergedStatistics`] adds planes up per channel.
+//! [`MergedStatistics`] adds planes up per channel and takes replaced ones out again, both exactly.
 //!
 //! Percentiles are exact for every element type. 8- and 16-bit values (float16 included) are counted one by one. Wider
 //! ones are turned into integers of the same order and narrowed down by 16 bits per pass, so that an outlier at 1e30
 //! costs a pass, not precision.
 
+mod histogram;
 mod merged;
+mod merged_bins;
 mod wide;
 
 use wellscope_protocol::dtype::ElementType;
 
-pub use merged::MergedStatistics;
-
-/// Bins of every histogram here.
-pub const HISTOGRAM_BINS: usize = 256;
+use histogram::Grid;
+pub use histogram::{HISTOGRAM_BINS, Histogram};
+pub use merged::{MergedStatistics, Totals};
 
 /// Part of all values that automatic contrast lets saturate, half at each end: 0.35 %, the default of Fiji's
 /// Enhance Contrast.
@@ -24,6 +25,10 @@ pub const SATURATED_FRACTION: f64 = 0.0035;
 /// Integers of at most this distance between least and greatest are shown whole: they are masks, classes or a few labels,
 /// and clipping one value of them hides objects.
 const MAX_LABEL_SPAN: i128 = 15;
+
+/// Planes of at most this many 2-, 4- or 8-byte values are sorted: filling and reading a table of 65,536 counts costs more.
+/// Few in tests, whose planes of random values are small and are to go both ways.
+const MAX_SORTED: usize = if cfg!(test) { 500 } else { 8192 };
 
 /// Least and greatest finite value, without loss for any element type.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -65,16 +70,6 @@ impl ValueRange {
             }
         }
     }
-
-    /// Where a histogram of this range begins and ends. An integer is a bin of width one, so the end lies one beyond the
-    /// greatest value.
-    fn histogram_span(self) -> [f64; 2] {
-        let [min, max] = self.to_f64();
-        match self {
-            Self::Integer { .. } => [min, max + 1.0],
-            Self::Float { .. } => [min, max],
-        }
-    }
 }
 
 /// What was measured of one plane. Counts are of values, of which an RGB pixel has three.
@@ -94,8 +89,8 @@ pub struct PlaneStatistics {
     pub nonzero_count: u64,
     /// NaN values. Infinite values are the rest of `pixel_count * samples - finite_count`.
     pub nan_count: u64,
-    /// Finite values in 256 bins of equal width over [`Self::histogram_span`]. A bin beyond 2^32 - 1 stays there.
-    pub histogram: [u32; HISTOGRAM_BINS],
+    /// Finite values in at most 256 equal bins over `range`. `None` as for `range`.
+    pub histogram: Option<Histogram>,
     /// Values between which all but [`SATURATED_FRACTION`] of the finite values lie: with n of them sorted and
     /// k = floor(n * 0.00175), the k-th from each end. `None` as for `range`.
     pub percentile_limits: Option<[f64; 2]>,
@@ -126,11 +121,22 @@ impl PlaneStatistics {
         self.element == ElementType::Bool
     }
 
-    /// Intensities at the left edge of the first bin and the right edge of the last one. For integers the right edge is
-    /// one beyond the greatest value.
-    pub fn histogram_span(&self) -> Option<[f64; 2]> {
-        self.range.map(ValueRange::histogram_span)
+    /// The histogram as bars: intensities at both edges and the count. The outermost end with the range, since nothing
+    /// lies beyond it; the bar of an integer ends one above it.
+    pub fn bars(&self) -> impl Iterator<Item = ([f64; 2], u64)> + '_ {
+        self.histogram.iter().flat_map(|histogram| bars_of(histogram, self.range))
     }
+}
+
+/// Bins of a histogram, cut to a range.
+fn bars_of(histogram: &Histogram, range: Option<ValueRange>) -> impl Iterator<Item = ([f64; 2], u64)> + '_ {
+    let [start, end] = match range {
+        Some(ValueRange::Integer { min, max }) => [min as f64, max as f64 + 1.0],
+        Some(ValueRange::Float { min, max }) => [min, max],
+        None => [f64::MIN, f64::MAX],
+    };
+    let cut = move |edge: f64| edge.clamp(start, end);
+    histogram.counts().enumerate().map(move |(bin, count)| (histogram.edges(bin).map(cut), count))
 }
 
 /// Measures one plane of little-endian values. `samples` is the number of values per pixel (1; RGB 3; RGBA 4, of which
@@ -140,14 +146,29 @@ impl PlaneStatistics {
 pub fn plane_statistics(element: ElementType, samples: u8, bytes: &[u8]) -> PlaneStatistics {
     use ElementType::*;
     let mut statistics = match element {
-        Bool => from_counts(element, &bool_counts(bytes), |index| Kind::Integer(index as i128)),
-        U8 => from_counts(element, &byte_counts(bytes), |index| Kind::Integer(index as i128)),
-        I8 => from_counts(element, &rotated(byte_counts(bytes), 128), |index| Kind::Integer(index as i128 - 128)),
-        U16 => from_counts(element, &pair_counts(bytes), |index| Kind::Integer(index as i128)),
-        I16 => {
-            from_counts(element, &rotated(pair_counts(bytes), 1 << 15), |index| Kind::Integer(index as i128 - 32768))
+        Bool => from_counts(element, bool_counts(bytes).into_iter().enumerate(), |index| Kind::Integer(index as i64)),
+        U8 => from_counts(element, byte_counts(bytes).into_iter().enumerate(), |index| Kind::Integer(index as i64)),
+        I8 => {
+            let counts = rotated(byte_counts(bytes), 128).into_iter().enumerate();
+            from_counts(element, counts, |index| Kind::Integer(index as i64 - 128))
         }
-        F16 => from_counts(element, &ascending_f16(pair_counts(bytes)), f16_at),
+        U16 | I16 | F16 if bytes.len() / 2 <= MAX_SORTED => {
+            let order: fn(u16) -> u16 = match element {
+                U16 => |bits| bits,
+                I16 => |bits| bits ^ 0x8000,
+                _ => f16_index_of,
+            };
+            from_counts(element, sorted_pairs(bytes, order), |index| pair_at(element, index))
+        }
+        U16 => from_counts(element, pair_counts(bytes).into_iter().enumerate(), |index| pair_at(element, index)),
+        I16 => {
+            let counts = rotated(pair_counts(bytes), 1 << 15).into_iter().enumerate();
+            from_counts(element, counts, |index| pair_at(element, index))
+        }
+        F16 => {
+            let counts = ascending_f16(pair_counts(bytes)).into_iter().enumerate();
+            from_counts(element, counts, |index| pair_at(element, index))
+        }
         I32 => wide::measure::<i32, 4>(element, bytes),
         U32 => wide::measure::<u32, 4>(element, bytes),
         I64 => wide::measure::<i64, 8>(element, bytes),
@@ -202,64 +223,54 @@ fn saturated_at_one_end(count: u64) -> u64 {
     (count as f64 * (SATURATED_FRACTION / 2.0)) as u64
 }
 
-/// Bin of a value, given where the histogram begins and ends. The same arithmetic for all types, and saturating.
-#[derive(Clone, Copy, Debug)]
-struct Binning {
-    start: f64,
-    bins_per_unit: f64,
-}
-
-impl Binning {
-    fn new([start, end]: [f64; 2]) -> Self {
-        // Halved, so that the distance between the extremes of float64 stays finite.
-        let half_span = end / 2.0 - start / 2.0;
-        Self { start, bins_per_unit: if half_span > 0.0 { HISTOGRAM_BINS as f64 / half_span } else { 0.0 } }
-    }
-
-    #[inline]
-    fn bin(self, value: f64) -> usize {
-        // A cast from float saturates and takes NaN to 0, so no value can leave the table.
-        (((value / 2.0 - self.start / 2.0) * self.bins_per_unit) as usize).min(HISTOGRAM_BINS - 1)
-    }
-}
-
 /// A value that is counted on its own.
+#[derive(Clone, Copy)]
 enum Kind {
-    Integer(i128),
+    Integer(i64),
     Float(f64),
 }
 
 /// Statistics from how often each value occurs. `counts` ascends by value; `value_at` names the value of an index.
-fn from_counts(element: ElementType, counts: &[u64], value_at: impl Fn(usize) -> Kind) -> PlaneStatistics {
+fn from_counts(
+    element: ElementType,
+    counts: impl Iterator<Item = (usize, u64)>,
+    value_at: impl Fn(usize) -> Kind,
+) -> PlaneStatistics {
     let mut nan_count = 0;
     let mut nonzero_count = 0;
-    let mut finite: Vec<(f64, u64)> = Vec::new();
-    let mut range: Option<ValueRange> = None;
-    for (index, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-        let (value, one) = match value_at(index) {
-            Kind::Integer(value) => (value as f64, ValueRange::Integer { min: value, max: value }),
-            Kind::Float(value) => (value, ValueRange::Float { min: value, max: value }),
+    let mut finite: Vec<(Kind, f64, u64)> = Vec::new();
+    for (index, count) in counts.filter(|(_, count)| *count > 0) {
+        let kind = value_at(index);
+        let value = match kind {
+            Kind::Integer(value) => value as f64,
+            Kind::Float(value) => value,
         };
         nan_count += if value.is_nan() { count } else { 0 };
         nonzero_count += if value != 0.0 && !value.is_nan() { count } else { 0 };
         if value.is_finite() {
-            range = Some(range.map_or(one, |range| range.union(one)));
-            finite.push((value, count));
+            finite.push((kind, value, count));
         }
     }
-    let finite_count = finite.iter().map(|(_, count)| count).sum();
-    let mut bins = [0_u64; HISTOGRAM_BINS];
-    let mut percentile_limits = None;
-    if let Some(range) = range {
-        let binning = Binning::new(range.histogram_span());
-        for &(value, count) in &finite {
-            bins[binning.bin(value)] += count;
+    let finite_count = finite.iter().map(|(.., count)| count).sum();
+    let range = finite.first().zip(finite.last()).map(|(first, last)| match (first.0, last.0) {
+        (Kind::Integer(min), Kind::Integer(max)) => ValueRange::Integer { min: min.into(), max: max.into() },
+        _ => ValueRange::Float { min: first.1, max: last.1 },
+    });
+    let histogram = range.map(|range| {
+        let grid = Grid::of(range);
+        let mut bins = [0_u64; HISTOGRAM_BINS];
+        for &(kind, _, count) in &finite {
+            let place = match kind {
+                Kind::Integer(value) => grid.place_of_integer(value),
+                Kind::Float(value) => grid.place_of_float(value),
+            };
+            bins[place] += count;
         }
-        let clipped = saturated_at_one_end(finite_count);
-        let low = value_at_rank(finite.iter(), clipped);
-        let high = value_at_rank(finite.iter().rev(), clipped);
-        percentile_limits = low.zip(high).map(|(low, high)| [low, high]);
-    }
+        Histogram::new(grid, &bins[..grid.len])
+    });
+    let clipped = saturated_at_one_end(finite_count);
+    let low = value_at_rank(finite.iter(), clipped);
+    let high = value_at_rank(finite.iter().rev(), clipped);
     PlaneStatistics {
         element,
         samples: 1,
@@ -268,25 +279,21 @@ fn from_counts(element: ElementType, counts: &[u64], value_at: impl Fn(usize) ->
         finite_count,
         nonzero_count,
         nan_count,
-        histogram: narrowed(&bins),
-        percentile_limits,
+        histogram,
+        percentile_limits: low.zip(high).map(|(low, high)| [low, high]),
     }
 }
 
 /// The value before which `rank` others come.
-fn value_at_rank<'a>(values: impl Iterator<Item = &'a (f64, u64)>, rank: u64) -> Option<f64> {
+fn value_at_rank<'a>(values: impl Iterator<Item = &'a (Kind, f64, u64)>, rank: u64) -> Option<f64> {
     let mut before = 0;
-    for &(value, count) in values {
+    for &(_, value, count) in values {
         before += count;
         if before > rank {
             return Some(value);
         }
     }
     None
-}
-
-fn narrowed(bins: &[u64; HISTOGRAM_BINS]) -> [u32; HISTOGRAM_BINS] {
-    bins.map(|count| u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 /// False and true. Any byte but 0 is true, as in numpy.
@@ -350,17 +357,40 @@ fn rotated(mut counts: Vec<u64>, half: usize) -> Vec<u64> {
 
 /// Counts of float16 patterns in ascending order of value: negatives backwards, then positives. NaNs lie at both ends.
 fn ascending_f16(counts: Vec<u64>) -> Vec<u64> {
-    (0..1 << 16).map(|index| counts[f16_bits_at(index)]).collect()
+    (0..1 << 16).map(|index| counts[usize::from(f16_bits_at(index))]).collect()
 }
 
-fn f16_bits_at(index: usize) -> usize {
-    if index < 1 << 15 { 0xffff - index } else { index - (1 << 15) }
+fn f16_bits_at(index: usize) -> u16 {
+    (if index < 1 << 15 { 0xffff - index } else { index - (1 << 15) }) as u16
 }
 
-fn f16_at(index: usize) -> Kind {
-    // Adding zero turns -0 into 0, which is what a limit should read.
-    Kind::Float(half::f16::from_bits(f16_bits_at(index) as u16).to_f64() + 0.0)
+fn f16_index_of(bits: u16) -> u16 {
+    if bits < 1 << 15 { bits + (1 << 15) } else { 0xffff - bits }
 }
 
+/// The value at an index that ascends with it.
+fn pair_at(element: ElementType, index: usize) -> Kind {
+    match element {
+        // Adding zero turns -0 into 0, which is what a limit should read.
+        ElementType::F16 => Kind::Float(half::f16::from_bits(f16_bits_at(index)).to_f64() + 0.0),
+        ElementType::I16 => Kind::Integer(index as i64 - (1 << 15)),
+        _ => Kind::Integer(index as i64),
+    }
+}
+
+/// How often each 16-bit pattern occurs in a small plane, by its index in ascending order; only those that occur.
+fn sorted_pairs(bytes: &[u8], index_of: impl Fn(u16) -> u16) -> impl Iterator<Item = (usize, u64)> {
+    let pairs = bytes.as_chunks::<2>().0;
+    let mut indices: Vec<u16> = pairs.iter().map(|pair| index_of(u16::from_le_bytes(*pair))).collect();
+    indices.sort_unstable();
+    let mut counts: Vec<(usize, u64)> = Vec::new();
+    for run in indices.chunk_by(|a, b| a == b) {
+        counts.push((usize::from(run[0]), run.len() as u64));
+    }
+    counts.into_iter()
+}
+
+#[cfg(test)]
+mod merged_tests;
 #[cfg(test)]
 mod tests;

@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that unwraps says where it failed")]
+
 use proptest::prelude::*;
 
 use super::*;
@@ -24,17 +26,46 @@ fn check(element: ElementType, bytes: &[u8], values: &[f64]) -> Result<(), TestC
     );
     let finite: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
     prop_assert_eq!(found.finite_count, finite.len() as u64);
-    let mut bins = [0_u32; HISTOGRAM_BINS];
-    if let Some([start, end]) = found.histogram_span() {
-        for value in finite {
-            let bin = (value / 2.0 - start / 2.0) * (256.0 / (end / 2.0 - start / 2.0));
-            bins[(bin as usize).min(255)] += 1;
-        }
-    }
-    prop_assert_eq!(found.histogram, bins);
+    check_histogram(&found, &finite)?;
     let limits = auto_limits(&found);
     prop_assert!(limits[0] < limits[1] && limits.iter().all(|limit| limit.is_finite()), "{:?}", limits);
     Ok(())
+}
+
+/// Every value lies between the edges of its bin, every bin counts its values, and half as wide bins would be too many.
+fn check_histogram(found: &PlaneStatistics, finite: &[f64]) -> Result<(), TestCaseError> {
+    let Some(histogram) = &found.histogram else {
+        prop_assert!(finite.is_empty());
+        return Ok(());
+    };
+    prop_assert!((1..=HISTOGRAM_BINS).contains(&histogram.len()));
+    prop_assert_eq!(histogram.counts().sum::<u64>(), finite.len() as u64);
+    // 64-bit integers beyond 2^53 are rounded here, those up to it are exact.
+    if finite.iter().any(|value| value.abs() > 9e15) && matches!(found.range, Some(ValueRange::Integer { .. })) {
+        return Ok(());
+    }
+    for (bin, count) in histogram.counts().enumerate() {
+        let [left, right] = histogram.edges(bin);
+        let is_inside = |value: &&f64| **value >= left && (**value < right || right == f64::MAX);
+        prop_assert_eq!(finite.iter().filter(is_inside).count() as u64, count, "{}: {}..{}", bin, left, right);
+    }
+    prop_assert!(histogram.counts().next() > Some(0) && histogram.counts().next_back() > Some(0));
+    let has_fine_bins = matches!(found.range, Some(ValueRange::Integer { .. })) && histogram.exponent() == 0;
+    prop_assert!(histogram.len() > HISTOGRAM_BINS / 2 || has_fine_bins || is_resolved(found, histogram));
+    let bars: Vec<_> = found.bars().collect();
+    let [min, max] = [found.min().unwrap(), found.max().unwrap()];
+    prop_assert_eq!(bars[0].0[0], min);
+    let is_integer = matches!(found.range, Some(ValueRange::Integer { .. }));
+    prop_assert_eq!(bars[bars.len() - 1].0[1], if is_integer { max + 1.0 } else { max });
+    Ok(())
+}
+
+/// Whether bins are as narrow as the last digit of the greatest magnitude, which nothing narrower would tell apart.
+fn is_resolved(found: &PlaneStatistics, histogram: &Histogram) -> bool {
+    let magnitude = found.min().unwrap().abs().max(found.max().unwrap().abs());
+    let digit = magnitude - magnitude.next_down();
+    let [left, right] = histogram.edges(0);
+    right - left <= digit * 2.0
 }
 
 macro_rules! agrees_with_sorting {
@@ -80,25 +111,6 @@ proptest! {
         let bytes: Vec<u8> = bits.iter().flat_map(|bits| bits.to_le_bytes()).collect();
         let values: Vec<f64> = bits.iter().map(|bits| half::f16::from_bits(*bits).to_f64()).collect();
         check(ElementType::F16, &bytes, &values)?;
-    }
-
-    #[test]
-    fn merging_keeps_counts_and_exact_range(planes in prop::collection::vec(
-        (prop::collection::vec(any::<u16>(), 0..200), 0_u32..16), 1..20)) {
-        let mut merged = MergedStatistics::default();
-        let mut all = Vec::new();
-        for (values, narrow) in planes {
-            let values: Vec<u16> = values.into_iter().map(|value| value >> narrow).collect();
-            merged.merge(&measure_u16(&values));
-            all.extend(values);
-        }
-        let whole = measure_u16(&all);
-        prop_assert_eq!(merged.range, whole.range);
-        prop_assert_eq!(merged.finite_count, all.len() as u64);
-        prop_assert_eq!(merged.histogram.iter().sum::<u64>(), all.len() as u64);
-        if let (Some([start, end]), Some([min, max])) = (merged.histogram_span, whole.range.map(ValueRange::to_f64)) {
-            prop_assert!(start <= min && end >= max + 1.0);
-        }
     }
 }
 
@@ -205,38 +217,23 @@ fn percentiles_stay_exact_when_one_outlier_spans_the_type() {
 }
 
 #[test]
-fn merged_limits_enclose_the_exact_ones_closely() {
-    let mut merged = MergedStatistics::default();
-    let mut all = Vec::new();
-    for plane in 0..200_u16 {
-        let values: Vec<u16> = (0..5000_u16).map(|index| 200 + plane * 5 + index.wrapping_mul(7919) % 3000).collect();
-        merged.merge(&measure_u16(&values));
-        all.extend(values);
+fn small_planes_are_measured_like_large_ones() {
+    // The same values a thousand times over: all counts a thousand times as many.
+    let bytes: Vec<u8> = (0..20_u16).flat_map(|index| (index * 3000).to_le_bytes()).collect();
+    let many = bytes.repeat(1000);
+    for element in [ElementType::U16, ElementType::I16, ElementType::F16] {
+        let (small, large) = (plane_statistics(element, 1, &bytes), plane_statistics(element, 1, &many));
+        assert_eq!((small.range, small.nonzero_count * 1000), (large.range, large.nonzero_count), "{element:?}");
+        let counts = |plane: &PlaneStatistics| plane.histogram.iter().flat_map(Histogram::counts).collect::<Vec<_>>();
+        assert_eq!(counts(&small).iter().map(|count| count * 1000).collect::<Vec<_>>(), counts(&large));
     }
-    let exact = measure_u16(&all).percentile_limits.unwrap();
-    let found = merged.percentile_limits().unwrap();
-    let bin = merged.histogram_span.map(|[start, end]| (end - start) / 256.0).unwrap();
-    assert!(found[0] <= exact[0] + bin && found[0] >= exact[0] - 3.0 * bin, "{found:?} {exact:?} {bin}");
-    assert!(found[1] >= exact[1] - bin && found[1] <= exact[1] + 3.0 * bin, "{found:?} {exact:?} {bin}");
-    assert_eq!((merged.plane_count, merged.pixel_count), (200, 1_000_000));
 }
 
 #[test]
-fn merging_a_plane_of_nan_changes_only_counts() {
-    let mut merged = MergedStatistics::default();
-    merged.merge(&measure_f32(&[0.0, 1.0]));
-    let before = merged.clone();
-    merged.merge(&measure_f32(&[f32::NAN; 3]));
-    assert_eq!((merged.plane_count, merged.nan_count, merged.pixel_count), (2, 3, 5));
-    assert_eq!((merged.range, merged.histogram), (before.range, before.histogram));
-}
-
-#[test]
-fn merging_constant_and_extreme_planes_loses_no_count() {
-    let mut merged = MergedStatistics::default();
-    for value in [0.0_f64, 0.0, 5.0, f64::MAX, -f64::MAX, 5e-324] {
-        merged.merge(&plane_statistics(ElementType::F64, 1, &value.to_le_bytes()));
-    }
-    assert_eq!(merged.histogram.iter().sum::<u64>(), 6);
-    assert_eq!(merged.range.map(ValueRange::to_f64), Some([-f64::MAX, f64::MAX]));
+fn a_tiny_plane_is_small_in_memory() {
+    let values: Vec<u16> = (0..64).map(|index| index * 1021).collect();
+    let histogram = measure_u16(&values).histogram.unwrap();
+    assert!(histogram.heap_bytes() <= HISTOGRAM_BINS, "{}", histogram.heap_bytes());
+    let flat = measure_u16(&[500; 64]).histogram.unwrap();
+    assert_eq!((flat.heap_bytes(), flat.first_bin(), flat.exponent()), (1, 500, 0));
 }

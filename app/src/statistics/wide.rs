@@ -5,7 +5,8 @@
 
 use wellscope_protocol::dtype::ElementType;
 
-use super::{Binning, HISTOGRAM_BINS, PlaneStatistics, ValueRange, narrowed, saturated_at_one_end};
+use super::histogram::{Grid, floor_scaled, scale_of};
+use super::{HISTOGRAM_BINS, Histogram, MAX_SORTED, PlaneStatistics, ValueRange, saturated_at_one_end};
 
 /// Bins per pass.
 const KEY_BITS: u32 = 16;
@@ -24,6 +25,25 @@ pub(super) trait Wide<const N: usize>: Copy {
     fn is_nan(self) -> bool;
     fn is_zero(self) -> bool;
     fn range(min: Self, max: Self) -> ValueRange;
+    /// Place of a finite value of the range among the grid's bins.
+    fn bin(self, bins: &Bins) -> usize;
+}
+
+/// A grid made ready for one of many values: by key for integers, by value for floats.
+#[derive(Clone, Copy)]
+pub(super) struct Bins {
+    first_key: u64,
+    shift: u32,
+    first: i64,
+    scale: [f64; 2],
+}
+
+impl Bins {
+    fn new(grid: Grid, least_key: u64) -> Self {
+        // Least values of types are multiples of every width that occurs, so keys have the same bins as values.
+        let shift = grid.exponent.clamp(0, 63).unsigned_abs();
+        Self { first_key: least_key >> shift, shift, first: grid.first_bin as i64, scale: scale_of(grid.exponent) }
+    }
 }
 
 macro_rules! wide_integer {
@@ -53,6 +73,10 @@ macro_rules! wide_integer {
             }
             fn range(min: Self, max: Self) -> ValueRange {
                 ValueRange::Integer { min: i128::from(min), max: i128::from(max) }
+            }
+            #[inline]
+            fn bin(self, bins: &Bins) -> usize {
+                ((self.key() >> bins.shift) - bins.first_key) as usize
             }
         }
     };
@@ -96,6 +120,10 @@ macro_rules! wide_float {
             fn range(min: Self, max: Self) -> ValueRange {
                 ValueRange::Float { min: min.to_f64(), max: max.to_f64() }
             }
+            #[inline]
+            fn bin(self, bins: &Bins) -> usize {
+                (floor_scaled(f64::from(self), bins.scale) - bins.first) as usize
+            }
         }
     };
 }
@@ -125,23 +153,32 @@ pub(super) fn measure<T: Wide<N>, const N: usize>(element: ElementType, bytes: &
         finite_count,
         nonzero_count,
         nan_count,
-        histogram: [0; HISTOGRAM_BINS],
+        histogram: None,
         percentile_limits: None,
     };
     if finite_count == 0 {
         return statistics;
     }
     let range = T::range(T::from_key(least), T::from_key(greatest));
-    let binning = Binning::new(range.histogram_span());
-    let span = KeySpan { least, greatest };
+    let grid = Grid::of(range);
+    let places = Bins::new(grid, least);
     let mut bins = [0_u64; HISTOGRAM_BINS];
-    let key_counts = span.count::<T, N>(values, |value| bins[binning.bin(value.to_f64())] += 1);
     let clipped = saturated_at_one_end(finite_count);
-    let low = span.key_at_rank::<T, N>(values, key_counts.clone(), clipped);
-    let high = span.key_at_rank::<T, N>(values, key_counts, finite_count - 1 - clipped);
+    let ranks = [clipped, finite_count - 1 - clipped];
+    let limits = if values.len() <= MAX_SORTED {
+        let mut keys = Vec::with_capacity(values.len());
+        for value in values.iter().map(|&value| T::read(value)).filter(|value| value.is_finite()) {
+            keys.push(value.key());
+            bins[value.bin(&places)] += 1;
+        }
+        keys.sort_unstable();
+        ranks.map(|rank| keys[rank as usize])
+    } else {
+        KeySpan { least, greatest }.measure::<T, N>(values, ranks, &places, &mut bins)
+    };
     statistics.range = Some(range);
-    statistics.histogram = narrowed(&bins);
-    statistics.percentile_limits = Some([T::from_key(low).to_f64(), T::from_key(high).to_f64()]);
+    statistics.histogram = Some(Histogram::new(grid, &bins[..grid.len]));
+    statistics.percentile_limits = Some(limits.map(|key| T::from_key(key).to_f64()));
     statistics
 }
 
@@ -162,8 +199,78 @@ impl KeySpan {
         (self.least..=self.greatest).contains(&key)
     }
 
-    /// Counts the finite values inside this span per bin, showing each to `also`.
-    fn count<T: Wide<N>, const N: usize>(self, values: &[[u8; N]], mut also: impl FnMut(T)) -> Vec<u64> {
+    /// The keys of one bin.
+    fn part(self, bin: usize) -> Self {
+        let shift = self.shift();
+        let least = self.least + ((bin as u64) << shift);
+        // The last bin may reach beyond the greatest key; then the span ends with it.
+        Self { least, greatest: least.saturating_add((1 << shift) - 1).min(self.greatest) }
+    }
+
+    /// Adds all finite values to the histogram's bins, and finds the keys at two ranks among them. This span holds them all.
+    ///
+    /// Most bins of keys lie inside of one bin of the histogram and are added as a whole. Values are looked at once more in
+    /// those that do not, and in those that hold a rank.
+    fn measure<T: Wide<N>, const N: usize>(
+        self,
+        values: &[[u8; N]],
+        ranks: [u64; 2],
+        places: &Bins,
+        bins: &mut [u64; HISTOGRAM_BINS],
+    ) -> [u64; 2] {
+        const STRADDLES: u8 = 4;
+        let counts = self.count::<T, N>(values);
+        let mut marks = vec![0_u8; 1 << KEY_BITS];
+        for (bin, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let part = self.part(bin);
+            let [first, last] = [part.least, part.greatest].map(|key| T::from_key(key).bin(places));
+            if first == last {
+                bins[first] += count;
+            } else {
+                marks[bin] = STRADDLES;
+            }
+        }
+        let held = ranks.map(|rank| bin_of_rank(&counts, rank));
+        let mut gathered = [Vec::new(), Vec::new()];
+        for (end, (bin, _)) in held.into_iter().enumerate() {
+            let part = self.part(bin);
+            if part.least < part.greatest && counts[bin] <= MAX_GATHERED {
+                marks[bin] |= 1 << end;
+                gathered[end].reserve_exact(counts[bin] as usize);
+            }
+        }
+        if marks.iter().any(|mark| *mark != 0) {
+            let shift = self.shift();
+            for &value in values {
+                let value = T::read(value);
+                let key = value.key();
+                let mark = if value.is_finite() { marks[((key - self.least) >> shift) as usize] } else { 0 };
+                if mark == 0 {
+                    continue;
+                }
+                if mark & STRADDLES != 0 {
+                    bins[value.bin(places)] += 1;
+                }
+                for (end, keys) in gathered.iter_mut().enumerate() {
+                    if mark & (1 << end) != 0 {
+                        keys.push(key);
+                    }
+                }
+            }
+        }
+        [0, 1].map(|end| {
+            let (bin, rank) = held[end];
+            let part = self.part(bin);
+            match gathered[end].len().checked_sub(1) {
+                Some(last) => *gathered[end].select_nth_unstable((rank as usize).min(last)).1,
+                None if part.least == part.greatest => part.least,
+                None => part.key_at_rank::<T, N>(values, rank),
+            }
+        })
+    }
+
+    /// Counts the finite values inside this span per bin.
+    fn count<T: Wide<N>, const N: usize>(self, values: &[[u8; N]]) -> Vec<u64> {
         let mut counts = vec![0_u64; 1 << KEY_BITS];
         let shift = self.shift();
         for &value in values {
@@ -171,33 +278,19 @@ impl KeySpan {
             let key = value.key();
             if value.is_finite() && self.holds(key) {
                 counts[((key - self.least) >> shift) as usize] += 1;
-                also(value);
             }
         }
         counts
     }
 
-    /// The key before which `rank` others of this span come, given the span's counts. `rank` is less than their sum.
-    fn key_at_rank<T: Wide<N>, const N: usize>(
-        mut self,
-        values: &[[u8; N]],
-        mut counts: Vec<u64>,
-        mut rank: u64,
-    ) -> u64 {
-        loop {
-            let shift = self.shift();
-            let mut bin = 0;
-            while bin + 1 < counts.len() && counts[bin] <= rank {
-                rank -= counts[bin];
-                bin += 1;
-            }
-            let least = self.least + ((bin as u64) << shift);
-            // The last bin may reach beyond the greatest key; then the span ends with it.
-            self = Self { least, greatest: least.saturating_add((1 << shift) - 1).min(self.greatest) };
-            if self.least == self.greatest {
-                return self.least;
-            }
-            if counts[bin] <= MAX_GATHERED {
+    /// The key before which `rank` others of this span come. `rank` is less than their number.
+    fn key_at_rank<T: Wide<N>, const N: usize>(mut self, values: &[[u8; N]], mut rank: u64) -> u64 {
+        while self.least < self.greatest {
+            let counts = self.count::<T, N>(values);
+            let (bin, rest) = bin_of_rank(&counts, rank);
+            self = self.part(bin);
+            rank = rest;
+            if counts[bin] <= MAX_GATHERED && self.least < self.greatest {
                 let mut keys: Vec<u64> = values
                     .iter()
                     .map(|&value| T::read(value))
@@ -207,7 +300,17 @@ impl KeySpan {
                 let rank = (rank as usize).min(keys.len() - 1);
                 return *keys.select_nth_unstable(rank).1;
             }
-            counts = self.count::<T, N>(values, |_| ());
         }
+        self.least
     }
+}
+
+/// The bin that holds the value before which `rank` others come, and how many of these are in it.
+fn bin_of_rank(counts: &[u64], mut rank: u64) -> (usize, u64) {
+    let mut bin = 0;
+    while bin + 1 < counts.len() && counts[bin] <= rank {
+        rank -= counts[bin];
+        bin += 1;
+    }
+    (bin, rank)
 }

@@ -180,6 +180,7 @@ fn add_own_facts(state: &mut StateReply, viewer: &Viewer, facts: &Facts) {
                 ("statistics", viewer.counters.statistics),
             ]),
         ),
+        ("statistics".into(), viewer.statistics()),
         (
             "memory".into(),
             counts(&[

@@ -1,14 +1,15 @@
 //! Settings of the selected layer where the sliders stand: contrast limits, gamma, colormap, opacity, blending.
 
-use bevy_egui::egui::{Button, DragValue, Slider, SliderClamping, Ui, vec2};
+use bevy_egui::egui::{Button, DragValue, Label, RichText, Slider, SliderClamping, Ui, vec2};
 use wellscope_protocol::dtype::ElementType;
 use wellscope_protocol::route::RouteKind;
 
 use super::histogram::{Histogram, HistogramAction};
 use super::icons::{Icon, icon_button};
 use super::theme::named_row;
-use super::{UiState, colormaps, sliders, text};
+use super::{UiState, colormaps, sliders, text, theme};
 use crate::render::scene::{Blending, Interpolation};
+use crate::statistics::{Totals, ValueRange};
 use crate::viewer::Viewer;
 use crate::viewer::command::ViewCommand;
 use crate::viewer::layer::{Layer, Plane};
@@ -63,7 +64,7 @@ fn show_limits(
         return;
     };
     let gamma = display.map_or(1.0, |display| display.gamma);
-    let range = display.and_then(|display| display.statistics.range).map(|range| range.to_f64());
+    let range = display.and_then(|display| display.statistics.range()).map(|range| range.to_f64());
     let element = plane.map(|plane| plane.source.element);
     let is_integer = element.is_some_and(is_integer);
     let colormap = layer.display.colormap_of(channel);
@@ -75,6 +76,12 @@ fn show_limits(
         None => {}
     }
     show_typed_limits(ui, layer, limits, range, is_integer, commands);
+    if let Some(text) = display.and_then(|display| received_text(&display.statistics.totals())) {
+        named_row(ui, "Received", |ui| {
+            let hint = "Least and greatest value of everything that this channel of the layer now holds";
+            ui.add(Label::new(RichText::new(text).color(theme::TEXT)).truncate()).on_hover_text(hint);
+        });
+    }
     let mut new_gamma = gamma;
     let changed = named_row(ui, "Gamma", |ui| {
         let slider = Slider::new(&mut new_gamma, 0.2..=5.0).logarithmic(true).max_decimals(2);
@@ -93,6 +100,15 @@ fn show_limits(
     if let Some(name) = chosen {
         commands.push(ViewCommand::SetColormap(layer.id, name));
     }
+}
+
+/// Range and number of the planes of a channel: `200 to 64512 in 12 planes`.
+fn received_text(totals: &Totals) -> Option<String> {
+    let [min, max] = match totals.range? {
+        ValueRange::Integer { min, max } => [min.to_string(), max.to_string()],
+        ValueRange::Float { min, max } => [min, max].map(|value| text::number_text(value, 4)),
+    };
+    Some(format!("{min} to {max} in {}", text::count_text(totals.plane_count, "plane")))
 }
 
 fn show_typed_limits(

@@ -6,7 +6,7 @@ use bevy_egui::egui::{Color32, CursorIcon, Mesh, Pos2, Rect, Response, Sense, St
 
 use super::colormaps::paint_gradient;
 use super::{icons, theme};
-use crate::statistics::{HISTOGRAM_BINS, PlaneStatistics, ValueRange};
+use crate::statistics::{PlaneStatistics, ValueRange};
 
 const HEIGHT: f32 = 84.0;
 const STRIP_HEIGHT: f32 = 10.0;
@@ -125,10 +125,9 @@ fn paint_handle(ui: &Ui, whole: Rect, x: f32, is_held: bool) {
 }
 
 fn paint_bars(ui: &Ui, rect: Rect, statistics: &PlaneStatistics, span: [f64; 2]) {
-    let Some(plane_span) = statistics.histogram_span() else { return };
     let columns = column_count(rect.width(), span, !matches!(statistics.range, Some(ValueRange::Float { .. })));
     let column_width = rect.width() / columns as f32;
-    let heights = column_heights(&statistics.histogram, plane_span, span, columns);
+    let heights = column_heights(statistics.bars(), span, columns);
     let mut mesh = Mesh::default();
     for (column, height) in heights.iter().enumerate().filter(|(_, height)| **height > 0.0) {
         let left = rect.left() + column as f32 * column_width;
@@ -148,16 +147,15 @@ fn column_count(width: f32, span: [f64; 2], is_integer: bool) -> usize {
 }
 
 /// Height of each column, 0 to 1: the logarithm of the counts, since background outnumbers objects a thousand times.
-fn column_heights(bins: &[u32; HISTOGRAM_BINS], from: [f64; 2], to: [f64; 2], columns: usize) -> Vec<f32> {
+fn column_heights(bars: impl Iterator<Item = ([f64; 2], u64)>, to: [f64; 2], columns: usize) -> Vec<f32> {
     let mut counts = vec![0.0_f64; columns];
     let column_of = |intensity: f64| (intensity - to[0]) / (to[1] - to[0]) * columns as f64;
-    for (bin, count) in bins.iter().enumerate().filter(|(_, count)| **count > 0) {
-        let edge = |bin: usize| from[0] + (from[1] - from[0]) * bin as f64 / HISTOGRAM_BINS as f64;
-        let (start, end) = (column_of(edge(bin)), column_of(edge(bin + 1)));
+    for (edges, count) in bars.filter(|(_, count)| *count > 0) {
+        let [start, end] = edges.map(column_of);
         for column in covered(start, end, columns) {
             let overlap = (end.min(column as f64 + 1.0) - start.max(column as f64)).max(0.0);
             let part = if end > start { overlap / (end - start) } else { 1.0 };
-            counts[column] += f64::from(*count) * part;
+            counts[column] += count as f64 * part;
         }
     }
     let tallest = counts.iter().copied().fold(0.0, f64::max).ln_1p();
@@ -221,11 +219,9 @@ mod tests {
 
     #[test]
     fn a_peak_stays_where_its_intensity_is() {
-        let mut bins = [0; HISTOGRAM_BINS];
-        bins[128] = 1000;
-        bins[0] = 1;
         // The plane covers the right half of the axis.
-        let heights = column_heights(&bins, [100.0, 200.0], [0.0, 200.0], 100);
+        let bars = [([100.0, 101.0], 1), ([150.0, 151.0], 1000), ([199.0, 200.0], 0)];
+        let heights = column_heights(bars.into_iter(), [0.0, 200.0], 100);
         let tallest = heights.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(column, _)| column);
         assert_eq!(tallest, Some(75));
         assert!(heights[50] > 0.0 && heights[..50].iter().all(|height| *height == 0.0));
@@ -234,9 +230,11 @@ mod tests {
 
     #[test]
     fn bins_narrower_than_a_column_are_not_lost() {
-        let heights = column_heights(&[1; HISTOGRAM_BINS], [50.0, 50.001], [0.0, 100.0], 10);
+        let narrow = (0..256).map(|bar| ([50.0 + f64::from(bar) * 1e-6, 50.0 + f64::from(bar + 1) * 1e-6], 1));
+        let heights = column_heights(narrow, [0.0, 100.0], 10);
         assert_eq!(heights.iter().filter(|height| **height > 0.0).count(), 1);
-        assert!(column_heights(&[0; HISTOGRAM_BINS], [0.0, 1.0], [0.0, 1.0], 10).iter().all(|height| *height == 0.0));
+        let empty = [([0.0, 1.0], 0)];
+        assert!(column_heights(empty.into_iter(), [0.0, 1.0], 10).iter().all(|height| *height == 0.0));
     }
 
     #[test]

@@ -141,6 +141,7 @@ fn plane() -> Plane {
         source_shape_yx: None,
         voxel_spacing: None,
         statistics: Some(Arc::new(statistics)),
+        merged: None,
         item: Arc::new(ItemInfo { path: "a.tif".into(), address: Address::new(), shape: vec![3, 4] }),
         index_in_item: 0,
     }
@@ -162,7 +163,9 @@ fn a_quiet_frame_has_no_commands_and_shows_what_matters() {
     let mut screen = Screen::new();
     let laid_out = screen.settle(&viewer);
     assert!(laid_out.commands.is_empty());
-    for text in ["Well A01", "1. Gaussian Blur", "1 / 3", "Min", "ipc 5555", "viridis"] {
+    for text in
+        ["Well A01", "1. Gaussian Blur", "1 / 3", "Min", "ipc 5555", "viridis", "Received", "0 to 1100 in 2 planes"]
+    {
         assert!(screen.shows(text), "{text} is missing from {:?}", screen.texts);
     }
     assert!(laid_out.canvas.rect.height < 774, "the slider takes its place");

@@ -143,7 +143,7 @@ impl Viewer {
                 }
             }
             ViewCommand::FullContrast(layer) => self.with_channel(layer, |display| {
-                if let Some(range) = display.statistics.range {
+                if let Some(range) = display.statistics.range() {
                     display.set_limits(range.to_f64());
                 }
             }),

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use crate::render::scene::{Blending, Interpolation};
-use crate::statistics::{MergedStatistics, PlaneStatistics, auto_limits};
+use crate::statistics::{MergedStatistics, PlaneStatistics, Totals, auto_limits};
 use crate::viewer::axes::ValueId;
 
 /// Who chose the contrast limits of a channel.
@@ -29,7 +29,7 @@ pub struct ChannelDisplay {
     pub gamma: f32,
     /// The user's colormap; `None`: the producer's.
     pub colormap: Option<String>,
-    /// Everything measured of this channel so far; ranges of sliders come from here.
+    /// What was measured of the planes that the channel now has; ranges of sliders come from here.
     pub statistics: MergedStatistics,
 }
 
@@ -48,7 +48,7 @@ impl Default for ChannelDisplay {
 impl ChannelDisplay {
     /// Takes the statistics of one more image. Sets limits only while they are provisional.
     pub fn measure(&mut self, statistics: &PlaneStatistics) {
-        self.statistics.merge(statistics);
+        self.statistics.add(statistics);
         if self.limits_origin == LimitsOrigin::Provisional {
             self.contrast_limits = Some(auto_limits(statistics));
             if statistics.has_contrast() {
@@ -100,6 +100,28 @@ impl LayerDisplay {
     /// Settings of a channel, made with defaults when new.
     pub fn channel_mut(&mut self, channel: Option<ValueId>) -> &mut ChannelDisplay {
         self.channels.entry(channel).or_default()
+    }
+
+    /// Channels that have settings, in no order.
+    pub fn channels(&self) -> impl Iterator<Item = (Option<ValueId>, &ChannelDisplay)> {
+        self.channels.iter().map(|(channel, display)| (*channel, display))
+    }
+
+    /// Counts and range of the whole layer. Costs one step per channel.
+    pub fn totals(&self) -> Totals {
+        self.channels.values().map(|display| display.statistics.totals()).fold(Totals::default(), Totals::union)
+    }
+
+    /// Statistics of the whole layer with their histogram; costs as much as the channels' histograms are large.
+    pub fn statistics(&self) -> MergedStatistics {
+        let mut all = MergedStatistics::default();
+        self.channels.values().for_each(|display| all.add_all(&display.statistics));
+        all
+    }
+
+    /// The layer's data is gone; settings stay.
+    pub fn forget_statistics(&mut self) {
+        self.channels.values_mut().for_each(|display| display.statistics = MergedStatistics::default());
     }
 
     /// Name of the colormap that a channel is drawn with.

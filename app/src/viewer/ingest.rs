@@ -111,14 +111,9 @@ impl Viewer {
         self.counters.statistics += 1;
         let Some(layer) = self.layers.values_mut().find(|layer| layer.id == job.layer) else { return };
         let channel = layer.channel_of(&job.coordinate, &self.axes);
-        let Some(Entry::Plane(plane)) = layer.get_mut(&job.coordinate) else { return };
-        if plane.source.id != job.plane.id {
-            return;
+        if layer.take_statistics(&job.coordinate, job.plane.id, channel, statistics) {
+            self.touch();
         }
-        let statistics = Arc::new(statistics);
-        plane.statistics = Some(Arc::clone(&statistics));
-        layer.display.channel_mut(channel).measure(&statistics);
-        self.touch();
     }
 
     fn learn_names(&mut self, names: ComponentNames) {
@@ -213,6 +208,7 @@ impl Viewer {
                 source_shape_yx: image.source_spatial_shape_yx,
                 voxel_spacing: image.voxel_spacing.clone(),
                 statistics: None,
+                merged: None,
                 item: Arc::clone(&item),
                 index_in_item: index,
             };

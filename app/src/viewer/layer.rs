@@ -8,7 +8,7 @@ use wellscope_protocol::batch::{Address, ProducerIdentity, Shape, VoxelSpacing};
 use wellscope_protocol::component::ComponentValue;
 use wellscope_protocol::route::RouteKind;
 
-use crate::render::scene::PlaneSource;
+use crate::render::scene::{PlaneId, PlaneSource};
 use crate::statistics::PlaneStatistics;
 use crate::viewer::axes::{Axes, AxisId, ValueId};
 use crate::viewer::camera::Extent;
@@ -68,10 +68,22 @@ pub struct Plane {
     pub voxel_spacing: Option<VoxelSpacing>,
     /// Min, max, histogram; `None` until measured.
     pub statistics: Option<Arc<PlaneStatistics>>,
+    /// What the layer's merged statistics hold for this coordinate: of this plane, or until it is measured of the one that
+    /// it replaced, so that ranges do not jump while a producer sends again.
+    pub merged: Option<MergedPlane>,
     /// The item that brought it.
     pub item: Arc<ItemInfo>,
     /// Index along the item's leading axes: 0 for a plain 2-D item.
     pub index_in_item: usize,
+}
+
+/// Statistics of a plane that are in those of a channel.
+#[derive(Clone)]
+pub struct MergedPlane {
+    /// The channel, as a key of the layer's display settings.
+    pub channel: Option<ValueId>,
+    /// What was added to it.
+    pub statistics: Arc<PlaneStatistics>,
 }
 
 /// The shapes or points of one item.
@@ -205,7 +217,7 @@ impl Layer {
 
     /// Puts something at a coordinate, in place of what was there. The cost does not depend on how much the layer holds.
     /// Returns the slider values that this layer had nothing at before.
-    pub fn upsert(&mut self, coordinate: Coordinate, entry: Entry) -> Vec<(AxisId, ValueId)> {
+    pub fn upsert(&mut self, coordinate: Coordinate, mut entry: Entry) -> Vec<(AxisId, ValueId)> {
         if let Some(extent) = entry.extent() {
             self.extent = Some(self.extent.map_or(extent, |known| known.union(extent)));
         }
@@ -217,6 +229,7 @@ impl Layer {
                 first_seen.push((*axis, value));
             }
         }
+        self.hand_on_statistics(&coordinate, &mut entry);
         self.item_count += usize::from(entry.opens_item());
         self.host_bytes += entry.host_bytes();
         if let Some(replaced) = self.entries.insert(coordinate, entry) {
@@ -225,6 +238,41 @@ impl Layer {
             self.selected_element = None;
         }
         first_seen
+    }
+
+    /// A plane takes over what is merged of the one that it replaces; anything else takes it out.
+    fn hand_on_statistics(&mut self, coordinate: &Coordinate, entry: &mut Entry) {
+        let Some(Entry::Plane(held)) = self.entries.get_mut(coordinate) else { return };
+        let Some(replaced) = held.merged.take() else { return };
+        match entry {
+            Entry::Plane(plane) => plane.merged = Some(replaced),
+            Entry::Shapes(_) => {
+                self.display.channel_mut(replaced.channel).statistics.subtract(&replaced.statistics);
+            }
+        }
+    }
+
+    /// Takes what was measured of a plane, in place of what was merged for its coordinate. `false`: the plane is no longer
+    /// there, and nothing changed.
+    pub fn take_statistics(
+        &mut self,
+        coordinate: &Coordinate,
+        plane: PlaneId,
+        channel: Option<ValueId>,
+        statistics: PlaneStatistics,
+    ) -> bool {
+        let Some(Entry::Plane(held)) = self.entries.get_mut(coordinate) else { return false };
+        if held.source.id != plane {
+            return false;
+        }
+        let statistics = Arc::new(statistics);
+        held.statistics = Some(Arc::clone(&statistics));
+        let merged = MergedPlane { channel, statistics: Arc::clone(&statistics) };
+        if let Some(replaced) = held.merged.replace(merged) {
+            self.display.channel_mut(replaced.channel).statistics.subtract(&replaced.statistics);
+        }
+        self.display.channel_mut(channel).measure(&statistics);
+        true
     }
 
     /// Drops all data; settings stay. Returns the slider values that the layer had something at.
@@ -236,6 +284,7 @@ impl Layer {
         self.selected_element = None;
         self.stale = false;
         self.announced.clear();
+        self.display.forget_statistics();
         let seen = std::mem::take(&mut self.seen);
         seen.into_iter().flat_map(|(axis, values)| values.into_iter().map(move |value| (axis, value))).collect()
     }

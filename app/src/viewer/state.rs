@@ -10,7 +10,7 @@ use wellscope_protocol::control::{
 use wellscope_protocol::pickle::PickleValue;
 use wellscope_protocol::route::RouteKind;
 
-use crate::statistics::{PlaneStatistics, ValueRange};
+use crate::statistics::{PlaneStatistics, Totals, ValueRange};
 use crate::viewer::Viewer;
 use crate::viewer::axes::{AxisId, ValueId};
 use crate::viewer::layer::{Entry, Layer, Plane, ShapeSet};
@@ -160,6 +160,58 @@ impl Viewer {
             gamma: display.map_or(1.0, |display| f64::from(display.gamma)),
         })
     }
+}
+
+impl Viewer {
+    /// What was measured, per image layer by route key:
+    ///
+    /// | key | value |
+    /// |---|---|
+    /// | `planes`, `pixels` | measured planes and their pixels (int) |
+    /// | `min`, `max` | least and greatest finite value of the layer (int or float, `None` without one) |
+    /// | `nonzero`, `nan` | values that are neither 0 nor NaN; values that are NaN (int) |
+    /// | `channels` | list of dicts in slider order: `channel` (the value on the channel slider, `None` without one), and the above for that channel |
+    ///
+    /// Replaced planes are not in it; integers are exact.
+    pub fn statistics(&self) -> PickleValue {
+        let images = self.layers.values().filter(|layer| layer.kind == RouteKind::Image);
+        PickleValue::dict(images.map(|layer| {
+            let mut facts = totals_facts(&layer.display.totals());
+            let channel_axis = self.axes.find("channel").map(|(_, axis)| axis);
+            let mut channels: Vec<_> = layer
+                .display
+                .channels()
+                .filter(|(_, display)| display.statistics.totals().plane_count > 0)
+                .map(|(channel, display)| {
+                    let named = channel.zip(channel_axis).map(|(id, axis)| (axis.index_of(id), axis.value(id)));
+                    (named, display.statistics.totals())
+                })
+                .collect();
+            channels.sort_by_key(|(named, _)| named.map(|(place, _)| place));
+            let listed = channels.into_iter().map(|(named, totals)| {
+                let value = named.map_or(PickleValue::None, |(_, value)| value.into());
+                PickleValue::dict(std::iter::once(("channel", value)).chain(totals_facts(&totals)))
+            });
+            facts.push(("channels", PickleValue::list(listed)));
+            (layer.route_key.clone(), PickleValue::dict(facts))
+        }))
+    }
+}
+
+fn totals_facts(totals: &Totals) -> Vec<(&'static str, PickleValue)> {
+    let (min, max) = match totals.range {
+        Some(ValueRange::Integer { min, max }) => (integer(min), integer(max)),
+        Some(ValueRange::Float { min, max }) => (min.into(), max.into()),
+        None => (PickleValue::None, PickleValue::None),
+    };
+    vec![
+        ("planes", totals.plane_count.into()),
+        ("pixels", totals.pixel_count.into()),
+        ("min", min),
+        ("max", max),
+        ("nonzero", totals.nonzero_count.into()),
+        ("nan", totals.nan_count.into()),
+    ]
 }
 
 pub(super) fn data_type(kind: RouteKind) -> &'static str {
