@@ -329,7 +329,7 @@ fn a_replaced_plane_leaves_the_statistics_of_its_channel_and_layer() {
     take(&mut viewer, batch(vec![flat("A01", 1, 30)]));
     assert_eq!(range_of(&viewer, 1), Some([20.0, 30.0]));
     let late = &second.jobs[0];
-    let statistics = wellscope::statistics::plane_statistics(late.plane.element, 1, late.plane.pixels.as_bytes());
+    let statistics = wellscope::statistics::plane_statistics(late.plane.element, 1, &late.plane.pixels.read().unwrap());
     viewer.take_statistics(late, statistics);
     assert_eq!(range_of(&viewer, 1), Some([20.0, 30.0]), "late statistics add nothing");
     let counted = display(&viewer, 1).statistics.totals();
