@@ -214,6 +214,37 @@ fn planes_of_one_array_are_records_of_their_own() {
 }
 
 #[test]
+fn the_state_sums_up_all_planes_of_an_item() {
+    let mut viewer = Viewer::default();
+    let stack = |values| Sent {
+        address: vec![("well", "A01".into()), ("channel", 1.into()), ("site", 1.into()), ("timepoint", 1.into())],
+        step: "Blur",
+        payload: SentPayload::ZStack(values, [2, 3]),
+    };
+    take(&mut viewer, batch(vec![stack(vec![10, 0, 30])]));
+    let polygons = vec![(vec![[0.0, 0.0], [0.0, 4.0], [4.0, 4.0]], 0), (vec![[9.0, 9.0], [9.0, 12.0], [12.0, 9.0]], 2)];
+    take(
+        &mut viewer,
+        batch(vec![Sent {
+            address: vec![("well", "A01".into()), ("channel", 1.into()), ("site", 1.into()), ("timepoint", 1.into())],
+            step: "Cells",
+            payload: SentPayload::PolygonsOfPlanes(polygons, vec![1, 2, 3]),
+        }]),
+    );
+    let options = StateOptions { include_payload_summaries: true, ..Default::default() };
+    let reply = answer(&mut viewer, &ControlRequest::State(options));
+    let summaries = layers(&reply)[0].get("payload_summaries").unwrap().items().unwrap().to_vec();
+    assert_eq!(summaries.len(), 1, "one item of three planes");
+    let number = |summary: &PickleValue, key| summary.get(key).unwrap().as_i64().unwrap();
+    assert_eq!(summaries[0].get("shape"), Some(&PickleValue::tuple([3_u64, 2, 3])));
+    assert_eq!((number(&summaries[0], "min"), number(&summaries[0], "max")), (0, 30));
+    assert_eq!(number(&summaries[0], "nonzero_count"), 12, "of 18; one plane is 0");
+    let shapes = layers(&reply)[1].get("payload_summaries").unwrap().items().unwrap().to_vec();
+    assert_eq!(shapes.len(), 1);
+    assert_eq!(number(&shapes[0], "shape_count"), 2, "{}", shapes[0]);
+}
+
+#[test]
 fn shapes_are_listed_up_to_the_limits() {
     let mut viewer = Viewer::default();
     take(&mut viewer, batch(vec![shapes("A01", 3), shapes("B02", 3)]));
@@ -336,7 +367,9 @@ fn a_data_index_leads_to_the_slice_of_its_element() {
     assert_eq!(layer.get("selected_data_indices"), Some(&PickleValue::tuple([3_u64])));
     assert_eq!(layer.get("selected").unwrap().as_bool(), Some(true));
     assert_eq!(layer.get("payload_summaries"), Some(&PickleValue::Tuple(vec![])), "as the real viewer's");
-    assert_eq!(viewer.visible_shapes().next().unwrap().1.shapes.len(), 3, "it lies in B02");
+    let (layer, set) = viewer.visible_shapes().next().unwrap();
+    assert_eq!(set.shapes.len(), 3, "it lies in B02");
+    assert_eq!(layer.selected_in(set), Some(1), "the second of B02, after two of A01");
 
     for (request, needed) in [
         (navigate(1, 5, &[], Some(true)), "Viewer data_index 5 is outside 5 populated feature row(s)."),

@@ -180,19 +180,32 @@ pub fn length_text(length: f64, unit: &str) -> String {
 fn paint_shapes(painter: &Painter, canvas: Rect, viewer: &Viewer) {
     let view = View { canvas, camera: &viewer.camera, points_per_screen_pixel: 1.0 / painter.pixels_per_point() };
     for (layer, set) in viewer.visible_shapes() {
-        for shape in &set.shapes {
-            paint_shape(painter, &view, layer, &shape.geometry, shape.label);
+        let selected = layer.selected_in(set);
+        for (place, shape) in set.shapes.iter().enumerate() {
+            paint_shape(painter, &view, layer, &shape.geometry, shape.label, selected == Some(place));
         }
     }
 }
 
-fn paint_shape(painter: &Painter, view: &View, layer: &Layer, geometry: &ShapeGeometry, label: Option<u32>) {
+/// The element that a client pointed at is drawn on a wide black and white line, which stands out from every image.
+fn paint_shape(
+    painter: &Painter,
+    view: &View,
+    layer: &Layer,
+    geometry: &ShapeGeometry,
+    label: Option<u32>,
+    is_selected: bool,
+) {
     let opacity = SHAPE_OPACITY * layer.display.opacity;
     if let ShapeGeometry::Points(points) = geometry {
         let radius = (view.points_per_data_pixel() * POINT_DIAMETER / 2.0).max(2.0) as f32;
         let colour = Color32::GREEN.gamma_multiply(opacity);
         for at in points.iter().map(|point| view.position(*point)).filter(|at| view.canvas.expand(radius).contains(*at))
         {
+            if is_selected {
+                painter.circle_filled(at, radius + 4.0, Color32::BLACK);
+                painter.circle_filled(at, radius + 2.5, Color32::WHITE);
+            }
             painter.circle_filled(at, radius, colour);
         }
         return;
@@ -211,9 +224,22 @@ fn paint_shape(painter: &Painter, view: &View, layer: &Layer, geometry: &ShapeGe
         return;
     }
     let colour = label_colour(label.unwrap_or_default()).gamma_multiply(opacity);
+    if is_selected && line.len() > 1 {
+        for (width, halo) in [(6.5, Color32::BLACK), (4.5, Color32::WHITE)] {
+            let stroke = Stroke::new(width, halo);
+            painter.add(if closes {
+                Shape::closed_line(line.clone(), stroke)
+            } else {
+                Shape::line(line.clone(), stroke)
+            });
+        }
+    }
     match line.len() {
         0 => {}
         1 => {
+            if is_selected {
+                painter.circle_filled(bounds.center(), 5.0, Color32::WHITE);
+            }
             painter.circle_filled(bounds.center(), 1.0, colour);
         }
         _ if closes => {

@@ -10,7 +10,7 @@ use wellscope_protocol::route::RouteKind;
 use crate::viewer::Viewer;
 use crate::viewer::axes::{AxisId, ValueId};
 use crate::viewer::command::ViewCommand;
-use crate::viewer::layer::{Entry, Layer};
+use crate::viewer::layer::{Entry, Layer, SelectedElement};
 
 impl Viewer {
     /// Carries out a request and describes the outcome. Errors are worded as openhcs 0.8.6 words them, where it has words.
@@ -52,13 +52,14 @@ impl Viewer {
             Ok(places) => places,
             Err(message) => return refuse(message),
         };
-        let of_element = match options.data_index.map(|index| self.places_of_element(layer, index, options, &places)) {
-            None => Vec::new(),
-            Some(Ok(places)) => places,
+        let element = match options.data_index.map(|index| self.element_of(layer, index, options, &places)) {
+            None => None,
+            Some(Ok(element)) => Some(element),
             Some(Err(message)) => return refuse(message),
         };
         let id = layer.id;
-        self.go_to_places(of_element.into_iter().chain(places));
+        let of_element = element.iter().flat_map(|element| element.places.iter().copied());
+        self.go_to_places(of_element.chain(places));
         if let Some(visible) = options.visible {
             self.apply(ViewCommand::SetVisible(id, visible));
         }
@@ -70,24 +71,25 @@ impl Viewer {
             }
             Some(false) | None => {}
         }
-        if let (Some(index), Some(layer)) = (options.data_index, self.layer_mut(id)) {
-            layer.selected_element = Some(index);
+        if let (Some(found), Some(layer)) = (element, self.layer_mut(id)) {
+            layer.selected_element = Some(found.element);
+            self.touch();
         }
         ControlReply::NavigationAck(self.state_of_route(&options.route_key))
     }
 
-    /// Where a shape or point of a layer lies, counted over all of its items in order of arrival.
-    fn places_of_element(
+    /// A shape or point of a layer, counted over all of its items in order of arrival.
+    fn element_of(
         &self,
         layer: &Layer,
         index: u64,
         options: &NavigateOptions,
         asked: &[(AxisId, ValueId)],
-    ) -> Result<Vec<(AxisId, ValueId)>, String> {
+    ) -> Result<ElementPlace, String> {
         if layer.kind == RouteKind::Image {
             return Err("Target layer does not support native feature-bearing data selection.".to_owned());
         }
-        let places = element_places(layer, index)
+        let found = element_place(layer, index)
             .map_err(|count| format!("Viewer data_index {index} is outside {count} populated feature row(s)."))?;
         let is_selected = options.selected.unwrap_or(self.selected == Some(layer.id));
         if !options.visible.unwrap_or(layer.visible) || !is_selected {
@@ -97,7 +99,7 @@ impl Viewer {
         let conflicts: Vec<String> = asked
             .iter()
             .filter_map(|(axis, value)| {
-                let (_, actual) = places.iter().find(|(other, actual)| other == axis && actual != value)?;
+                let (_, actual) = found.places.iter().find(|(other, actual)| other == axis && actual != value)?;
                 let component = &self.axes.get(*axis).component;
                 Some(format!("'{component}': ({}, {})", local.place(*axis, *actual), local.place(*axis, *value)))
             })
@@ -108,7 +110,7 @@ impl Viewer {
                 "Viewer data_index axis coordinates conflict with explicit axis_indices: {{{conflicts}}}."
             ));
         }
-        Ok(places)
+        Ok(found)
     }
 
     fn isolate(&mut self, options: &IsolateLayersOptions) -> ControlReply {
@@ -218,16 +220,26 @@ fn without_items(route_key: Option<&str>) -> StateOptions {
     }
 }
 
-/// Where the `index`th shape or point of a layer lies, or how many there are.
-fn element_places(layer: &Layer, index: u64) -> Result<Vec<(AxisId, ValueId)>, u64> {
+/// Where a shape or point lies.
+struct ElementPlace {
+    /// On the sliders.
+    places: Vec<(AxisId, ValueId)>,
+    /// In its layer.
+    element: SelectedElement,
+}
+
+/// The `index`th shape or point of a layer, or how many there are.
+fn element_place(layer: &Layer, index: u64) -> Result<ElementPlace, u64> {
     let mut before = 0_u64;
     for (coordinate, entry) in layer.entries() {
-        if let Entry::Shapes(set) = entry {
-            before += set.shapes.len() as u64;
-            if index < before {
-                return Ok(layer.axes.iter().filter_map(|axis| Some((*axis, coordinate.get(*axis)?))).collect());
-            }
+        let Entry::Shapes(set) = entry else { continue };
+        let count = set.shapes.len() as u64;
+        if index < before + count {
+            let places = layer.axes.iter().filter_map(|axis| Some((*axis, coordinate.get(*axis)?))).collect();
+            let shape = (index - before) as usize;
+            return Ok(ElementPlace { places, element: SelectedElement { index, set: set.revision, shape } });
         }
+        before += count;
     }
     Err(before)
 }

@@ -99,6 +99,17 @@ pub struct ShapeSet {
     pub index_in_item: usize,
 }
 
+/// One shape or point of a layer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SelectedElement {
+    /// Its number over all of the layer's items in order of arrival.
+    pub index: u64,
+    /// [`ShapeSet::revision`] of the set that holds it.
+    pub set: u64,
+    /// Its place in that set.
+    pub shape: usize,
+}
+
 /// What is kept of an item besides its pixels.
 #[derive(Debug)]
 pub struct ItemInfo {
@@ -128,7 +139,8 @@ impl Entry {
         }
     }
 
-    fn opens_item(&self) -> bool {
+    /// Whether it is the first plane of its item.
+    pub fn opens_item(&self) -> bool {
         match self {
             Self::Plane(plane) => plane.index_in_item == 0,
             Self::Shapes(set) => set.index_in_item == 0,
@@ -180,9 +192,9 @@ pub struct Layer {
     pub host_bytes: u64,
     /// Everything that it covers.
     pub extent: Option<Extent>,
-    /// The shape or point that a client last pointed at (`navigate` with `data_index`), counted over all of the layer's
-    /// items in order of arrival. Forgotten when items are replaced: the count may then mean another.
-    pub selected_element: Option<u64>,
+    /// The shape or point that a client last pointed at (`navigate` with `data_index`). Forgotten when items are replaced:
+    /// the count may then mean another.
+    pub selected_element: Option<SelectedElement>,
     /// `clear_state` came: what is there stays visible until the route's next item replaces all of it.
     pub stale: bool,
     entries: IndexMap<Coordinate, Entry>,
@@ -273,6 +285,11 @@ impl Layer {
         }
         self.display.channel_mut(channel).measure(&statistics);
         true
+    }
+
+    /// The place in a set of this layer that a client pointed at.
+    pub fn selected_in(&self, set: &ShapeSet) -> Option<usize> {
+        self.selected_element.filter(|element| element.set == set.revision).map(|element| element.shape)
     }
 
     /// Drops all data; settings stay. Returns the slider values that the layer had something at.

@@ -123,7 +123,7 @@ impl Viewer {
             if is_selected(coordinate) && budget.unread.is_some() {
                 let (aggregate_axis_indices, content) = match entry {
                     Entry::Plane(plane) => (plane_indices_in_item(plane), plane_content(plane, budget)),
-                    Entry::Shapes(set) => (Vec::new(), shapes_content(set)),
+                    Entry::Shapes(set) => (Vec::new(), shapes_content(set.shapes.iter())),
                 };
                 payloads.push(PayloadRecord {
                     summary: PayloadSummary {

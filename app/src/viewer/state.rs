@@ -1,19 +1,22 @@
 //! The viewer described for clients: what `state` and its relatives answer.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
-use wellscope_protocol::batch::{Address, ProducerIdentity};
+use indexmap::IndexMap;
+use wellscope_protocol::batch::{Address, ProducerIdentity, Shape};
 use wellscope_protocol::control::{
     LayerState, NamedValues, NativeIntensity, PayloadContent, PayloadSummary, ShapeBounds, StateOptions, StateReply,
     Viewport,
 };
+use wellscope_protocol::dtype::ElementType;
 use wellscope_protocol::pickle::PickleValue;
 use wellscope_protocol::route::RouteKind;
 
 use crate::statistics::{PlaneStatistics, Totals, ValueRange};
 use crate::viewer::Viewer;
 use crate::viewer::axes::{AxisId, ValueId};
-use crate::viewer::layer::{Entry, Layer, Plane, ShapeSet};
+use crate::viewer::layer::{Entry, ItemInfo, Layer, Plane};
 
 impl Viewer {
     /// The state of all layers, or of the one that `options` name. Facts of our own are the caller's to add.
@@ -69,7 +72,7 @@ impl Viewer {
             let values = values_of(axis).iter().map(|id| self.axes.get(axis).value(*id).into()).collect();
             (self.axes.get(axis).component.clone(), values)
         };
-        let items: Vec<&Entry> = opening_entries(layer).collect();
+        let items = items_of(layer);
         let limit = |wanted: bool, max: Option<u64>| {
             if wanted { max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX)) } else { 0 }
         };
@@ -86,10 +89,10 @@ impl Viewer {
             component_values: items
                 .iter()
                 .take(value_limit)
-                .map(|entry| address_values(&entry.item().address))
+                .map(|entries| address_values(&entries[0].item().address))
                 .collect(),
             component_value_count: items.len() as u64,
-            payload_summaries: items.iter().take(summary_limit).map(|entry| summary(layer.kind, entry)).collect(),
+            payload_summaries: items.iter().take(summary_limit).map(|entries| summary(layer.kind, entries)).collect(),
             payload_summary_count: items.len() as u64,
             stack_axes: sliders.iter().map(|axis| self.axes.get(*axis).component.clone()).collect(),
             axis_offsets: sliders.iter().map(|axis| *self.reach(layer, *axis).start() as i64).collect(),
@@ -105,7 +108,7 @@ impl Viewer {
             visible: layer.visible,
             selected: self.selected == Some(layer.id),
             feature_row_count: feature_rows(layer),
-            selected_data_indices: layer.selected_element.into_iter().collect(),
+            selected_data_indices: layer.selected_element.iter().map(|element| element.index).collect(),
             pending_update: false,
         }
     }
@@ -222,12 +225,13 @@ pub(super) fn data_type(kind: RouteKind) -> &'static str {
     }
 }
 
-/// One entry per item, in order of arrival.
-fn opening_entries(layer: &Layer) -> impl Iterator<Item = &Entry> {
-    layer.entries().map(|(_, entry)| entry).filter(|entry| match entry {
-        Entry::Plane(plane) => plane.index_in_item == 0,
-        Entry::Shapes(set) => set.index_in_item == 0,
-    })
+/// The entries of each item that still has its first one, in order of arrival; none is empty.
+fn items_of(layer: &Layer) -> Vec<Vec<&Entry>> {
+    let mut items: IndexMap<*const ItemInfo, Vec<&Entry>> = IndexMap::new();
+    for (_, entry) in layer.entries() {
+        items.entry(Arc::as_ptr(entry.item())).or_default().push(entry);
+    }
+    items.into_values().filter(|entries| entries.iter().any(|entry| entry.opens_item())).collect()
 }
 
 fn feature_rows(layer: &Layer) -> u64 {
@@ -257,37 +261,57 @@ pub(super) fn identity_values(identity: &ProducerIdentity) -> NamedValues {
     ]
 }
 
-fn summary(kind: RouteKind, entry: &Entry) -> PayloadSummary {
-    let item = entry.item();
+/// What an item holds, all of its planes taken together.
+fn summary(kind: RouteKind, entries: &[&Entry]) -> PayloadSummary {
+    let item = entries[0].item();
+    let planes: Vec<&Plane> = entries
+        .iter()
+        .filter_map(|entry| match entry {
+            Entry::Plane(plane) => Some(plane),
+            Entry::Shapes(_) => None,
+        })
+        .collect();
+    let sets = entries.iter().filter_map(|entry| match entry {
+        Entry::Shapes(set) => Some(set),
+        Entry::Plane(_) => None,
+    });
     PayloadSummary {
         data_type: data_type(kind).to_owned(),
         path: item.path.clone(),
         components: address_values(&item.address),
-        content: match entry {
-            Entry::Plane(plane) => array_content(plane),
-            Entry::Shapes(set) => shapes_content(set),
+        content: match planes.first() {
+            Some(first) => array_content(first, &planes),
+            None => shapes_content(sets.flat_map(|set| &set.shapes)),
         },
     }
 }
 
-fn array_content(plane: &Plane) -> PayloadContent {
-    let statistics = plane.statistics.as_deref();
+/// Counts and range are of what has been measured; a moment after the item came that is all of it.
+fn array_content(first: &Plane, planes: &[&Plane]) -> PayloadContent {
+    let measured = || planes.iter().filter_map(|plane| plane.statistics.as_deref());
     PayloadContent::Array {
-        shape: plane.item.shape.clone(),
-        dtype: plane.source.element.name().to_owned(),
+        shape: first.item.shape.clone(),
+        dtype: first.source.element.name().to_owned(),
         // numpy counts NaN as not zero.
-        nonzero_count: statistics.map_or(0, |statistics| statistics.nonzero_count + statistics.nan_count),
-        min_max: statistics.and_then(measured_range),
+        nonzero_count: measured().map(|statistics| statistics.nonzero_count + statistics.nan_count).sum(),
+        min_max: measured()
+            .filter_map(|statistics| statistics.range)
+            .reduce(ValueRange::union)
+            .map(|range| python_range(range, first.source.element == ElementType::Bool)),
     }
 }
 
 /// Smallest and largest finite value as Python would hold them.
 pub(super) fn measured_range(statistics: &PlaneStatistics) -> Option<(PickleValue, PickleValue)> {
-    statistics.range.map(|range| match range {
-        ValueRange::Integer { min, max } if statistics.is_bool() => ((min != 0).into(), (max != 0).into()),
+    statistics.range.map(|range| python_range(range, statistics.is_bool()))
+}
+
+fn python_range(range: ValueRange, is_bool: bool) -> (PickleValue, PickleValue) {
+    match range {
+        ValueRange::Integer { min, max } if is_bool => ((min != 0).into(), (max != 0).into()),
         ValueRange::Integer { min, max } => (integer(min), integer(max)),
         ValueRange::Float { min, max } => (min.into(), max.into()),
-    })
+    }
 }
 
 /// No element type exceeds what one of the two holds.
@@ -295,11 +319,15 @@ fn integer(value: i128) -> PickleValue {
     i64::try_from(value).map_or_else(|_| (value as u64).into(), PickleValue::from)
 }
 
-pub(super) fn shapes_content(set: &ShapeSet) -> PayloadContent {
+/// Coordinates are those of the source frame already: `source_spatial_shape_yx` says how large that frame is, and the
+/// incumbent (openhcs 0.8.6) counts what lies outside of it rather than moving anything.
+pub(super) fn shapes_content<'s>(shapes: impl Iterator<Item = &'s Shape>) -> PayloadContent {
+    let mut count = 0;
     let mut coordinates = 0;
     let mut bounds: Option<ShapeBounds> = None;
     let (mut missing, mut outside) = (0, 0);
-    for shape in &set.shapes {
+    for shape in shapes {
+        count += 1;
         let points = shape.geometry.bounding_points();
         coordinates += shape.geometry.wire_coordinate_count() as u64;
         match shape.source_spatial_shape_yx() {
@@ -316,7 +344,7 @@ pub(super) fn shapes_content(set: &ShapeSet) -> PayloadContent {
         }
     }
     PayloadContent::Shapes {
-        count: set.shapes.len() as u64,
+        count,
         coordinate_count: coordinates,
         missing_source_spatial_shape_count: missing,
         out_of_source_bounds_count: outside,
