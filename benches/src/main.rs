@@ -76,7 +76,9 @@ struct Bench {
 impl Bench {
     fn start(kept: Kept) -> anyhow::Result<Self> {
         let home = tempfile::Builder::new().prefix("wsb").tempdir()?;
-        let config = ReceiverConfig { port: 5555, ..ReceiverConfig::new(home.path().to_owned()) };
+        let mut config = ReceiverConfig { port: 5555, ..ReceiverConfig::new(home.path().to_owned()) };
+        // The segments are sent again and again, as no producer does; on a slow machine they would be cleaned up meanwhile.
+        config.limits.late_unlink_millis = 3_600_000;
         let (receiver, inbox) = Receiver::start(config, Arc::new(|| {}))?;
         let keeper = std::thread::spawn(move || {
             let mut held = Vec::new();

@@ -1,5 +1,6 @@
 //! One frame of the data socket in, one reply and perhaps one delivery out. Knows no sockets, so tests call it directly.
 
+use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -153,21 +154,41 @@ impl BatchServer {
     /// for memory.
     pub(crate) fn serve(&self, frame: &[u8], patience: Patience) -> Served {
         let (mut opened, mut left_out) = (Vec::new(), Vec::new());
-        let outcome = self.receive(frame, patience, &mut opened, &mut left_out);
+        let received_at = Instant::now();
+        let batch = match Batch::decode(frame, &self.batch_limits()) {
+            Ok(batch) => batch,
+            Err(error) => {
+                let refusal = Refusal { reply_type: error.reply_type().map(str::to_owned), text: error.to_string() };
+                return Served { outcome: Err(refusal), opened, left_out };
+            }
+        };
+        let names: Vec<String> = batch.items.iter().filter_map(left_name).map(str::to_owned).collect();
+        let outcome = self.receive(batch, received_at, patience, &mut opened, &mut left_out);
+        if outcome.is_err() {
+            self.note_unopened(names, &mut opened);
+        }
         Served { outcome, opened, left_out }
+    }
+
+    /// Producers that leave their segments to us do so after an error too, so what a refused batch names is noted although none
+    /// of it was copied: a plate streamed to a viewer that is full would fill the machine's shared memory.
+    fn note_unopened(&self, names: Vec<String>, opened: &mut Vec<LeftSegment>) {
+        let noted: HashSet<String> = opened.iter().map(|segment| segment.name.clone()).collect();
+        for name in names.into_iter().filter(|name| !noted.contains(name)) {
+            if let Some(identity) = self.shared_memory.open(&name).ok().and_then(|segment| segment.identity()) {
+                opened.push(LeftSegment { name, identity });
+            }
+        }
     }
 
     fn receive(
         &self,
-        frame: &[u8],
+        batch: Batch,
+        received_at: Instant,
         patience: Patience,
         opened: &mut Vec<LeftSegment>,
         left_out: &mut Vec<String>,
     ) -> Result<ReceivedBatch, Refusal> {
-        let received_at = Instant::now();
-        let batch_limits = self.batch_limits();
-        let batch = Batch::decode(frame, &batch_limits)
-            .map_err(|error| Refusal { reply_type: error.reply_type().map(str::to_owned), text: error.to_string() })?;
         let refuse = |text: String| Refusal { reply_type: Some("batch".into()), text };
 
         let total_items = batch.items.len();
@@ -378,12 +399,10 @@ impl BatchServer {
             return;
         }
         let Ok(size_bytes) = usize::try_from(found_bytes.min(needed_bytes)) else { return };
-        let mut bytes = Vec::new();
-        if bytes.try_reserve_exact(size_bytes).is_ok() {
-            bytes.resize(size_bytes, 0);
-            if segment.read_at(0, &mut bytes).is_ok() {
-                recorder.lock().unwrap_or_else(PoisonError::into_inner).segment(name, &bytes);
-            }
+        // A buffer of a store without limits: memory that does not exist is no reason to end.
+        let Ok(mut bytes) = Store::unbounded().buffer(size_bytes, Instant::now()) else { return };
+        if segment.read_at(0, &mut bytes).is_ok() {
+            recorder.lock().unwrap_or_else(PoisonError::into_inner).segment(name, &bytes);
         }
     }
 
@@ -415,6 +434,16 @@ fn pixel_bytes(item: &Item) -> u64 {
     }
 }
 
+/// Name of the segment of an item, when it may be left to us.
+fn left_name(item: &Item) -> Option<&str> {
+    match &item.payload {
+        Payload::Image(ImagePayload { source: PixelSource::SharedMemory { name }, .. }) => {
+            Some(name.as_str()).filter(|name| may_be_left_behind(name))
+        }
+        _ => None,
+    }
+}
+
 /// Which item of how many, which path, which segment, and what is wrong.
 fn describe(index: usize, total: usize, item: &Item, error: &ImageError) -> String {
     let number = index + 1;
@@ -428,120 +457,4 @@ fn describe(index: usize, total: usize, item: &Item, error: &ImageError) -> Stri
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io;
-
-    use super::*;
-    use crate::patience::Alone;
-    use crate::platform::FileIdentity;
-
-    /// Shared memory that says it has 8 bytes in every segment and gives `found`.
-    struct Shrinking {
-        found: usize,
-    }
-
-    impl SharedMemory for Shrinking {
-        fn open(&self, _name: &str) -> Result<Box<dyn Segment>, SegmentError> {
-            Ok(Box::new(Shrinking { found: self.found }))
-        }
-
-        fn unlink_if_same(&self, _name: &str, _identity: FileIdentity) -> io::Result<bool> {
-            Ok(false)
-        }
-    }
-
-    impl Segment for Shrinking {
-        fn len_bytes(&self) -> u64 {
-            8
-        }
-
-        fn identity(&self) -> Option<FileIdentity> {
-            Some(FileIdentity { device: 1, inode: 2 })
-        }
-
-        fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), SegmentError> {
-            let needed_bytes = offset + into.len() as u64;
-            if needed_bytes > self.found as u64 {
-                return Err(SegmentError::Shortened { needed_bytes, found_bytes: self.found as u64 });
-            }
-            into.fill(7);
-            Ok(())
-        }
-    }
-
-    fn server(found: usize) -> BatchServer {
-        let counters = Arc::new(Counters::default());
-        let (sender, _) = crossbeam_channel::bounded(1);
-        let outlet = AckOutlet {
-            sender,
-            counters: counters.clone(),
-            shared_url: "ipc:///nowhere".into(),
-            viewer_port: 5555,
-            allow_remote: false,
-        };
-        BatchServer {
-            limits: Limits::default(),
-            data_socket: DataSocket::Rep,
-            recorder: None,
-            shared_memory: Box::new(Shrinking { found }),
-            store: Store::unbounded(),
-            helpers: Helpers::of_machine(),
-            in_flight: InFlight::new(1 << 20, counters.clone(), Arc::default()),
-            outlet: Arc::new(outlet),
-            counters,
-            stopping: Arc::default(),
-        }
-    }
-
-    fn at_once() -> Patience<'static> {
-        Patience { deadline: Instant::now(), waiting: &Alone }
-    }
-
-    fn frame(shape: &str) -> String {
-        format!(
-            r#"{{"type": "batch", "display_config": {{}}, "images": [
-                {{"path": "p", "metadata": {{"well": "A01"}}, "shape": {shape}, "dtype": "uint8", "shm_name": "napari_x"}}
-            ]}}"#
-        )
-    }
-
-    #[test]
-    fn a_segment_that_shrinks_while_it_is_read_refuses_the_batch() {
-        let server = server(3);
-        let served = server.serve(frame("[2, 4]").as_bytes(), at_once());
-        let refusal = served.outcome.unwrap_err();
-        assert!(refusal.text.contains("3 of 8 bytes") && refusal.text.contains("napari_x"), "{}", refusal.text);
-        assert_eq!(served.opened.len(), 1, "it must not stay behind");
-        let counters = server.counters.snapshot();
-        assert_eq!((counters.copies, counters.in_flight_bytes, counters.items_taken), (0, 0, 0));
-    }
-
-    #[test]
-    fn only_segments_that_their_producer_may_leave_are_ours_to_remove() {
-        for left in ["napari_c140374b", "napari_ea215f3ee02b", "napari_1_"] {
-            assert!(may_be_left_behind(left), "{left}");
-        }
-        for kept in ["napari_140650965493840_1795359489745205747", "psm_1", "fiji_ea215f3ee02b"] {
-            assert!(!may_be_left_behind(kept), "{kept}");
-        }
-    }
-
-    #[test]
-    fn pixels_in_flight_are_freed_item_by_item() {
-        let server = server(8);
-        let batch = server.serve(frame("[2, 4]").as_bytes(), at_once()).outcome.unwrap();
-        assert_eq!(server.counters.snapshot().in_flight_bytes, 8);
-        batch.items.into_iter().for_each(|item| item.ack.succeed());
-        let counters = server.counters.snapshot();
-        assert_eq!((counters.in_flight_bytes, counters.items_taken), (0, 1));
-    }
-
-    #[test]
-    fn every_prefix_of_a_batch_is_refused_without_a_panic() {
-        let server = server(8);
-        let frame = frame("[2, 4]");
-        for end in 0..frame.len() {
-            assert!(server.serve(&frame.as_bytes()[..end], at_once()).outcome.is_err(), "{end}");
-        }
-    }
-}
+mod tests;

@@ -120,3 +120,25 @@ fn inline_pixels_count_too() {
     assert_eq!((store.usage().blocks, store.usage().memory_bytes), (1, 8));
     assert_eq!(pixels(&batch.items[0]), [1, 0, 2, 0, 3, 0, 0xf4, 1]);
 }
+
+/// Producers of G1 to G3a leave their segments to the viewer, after an error too.
+#[test]
+fn segments_of_a_refused_batch_do_not_stay_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StoreConfig { memory_limit_bytes: MIB, disk_limit_bytes: 0, folder: folder.path().to_owned() };
+    let store = Store::open(config).unwrap();
+    let viewer = start_with(Transport::Ipc, |config| {
+        config.store = store.clone();
+        config.limits.late_unlink_millis = 1;
+    });
+    let segments = [Segment::new(&stack(1)), Segment::new(&stack(1))];
+    let images: Vec<_> = segments.iter().map(|segment| image(&segment.name, &[1024, 1024], "uint8")).collect();
+    error_text(&viewer.send_batch(json!(images)), Some("batch"));
+    eventually("the segments of a batch without room are removed", || !segments.iter().any(Segment::exists));
+
+    // Those behind the image that refuses the batch, too.
+    let behind = Segment::new(&[1; 4]);
+    let images = json!([image(&fresh_name(), &[2, 2], "uint8"), image(&behind.name, &[2, 2], "uint8")]);
+    error_text(&viewer.send_batch(images), Some("batch"));
+    eventually("the segment behind a missing one is removed", || !behind.exists());
+}
