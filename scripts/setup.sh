@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What demo and test need before they can begin. Sourced by them; does nothing by itself.
+# What demo, test and bench need before they can begin. Sourced by them; does nothing by itself.
 #
 # Every step first looks whether there is anything to do, so that a second run takes a second. What is missing is
 # installed when that is allowed (root, or sudo without a password, on a system with apt-get); otherwise the exact line

@@ -66,11 +66,12 @@ def describe(viewer: Path) -> dict[str, str]:
     processor = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     memory = re.search(r"^MemTotal:\s+(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
     info = subprocess.run([viewer, "--info"], capture_output=True, text=True, check=True).stdout
+    chosen = re.search(r"^adapter \d+: (.+?)\s+<- chosen$", info, re.MULTILINE)
     return {
         "processor": processor.group(1) if processor else platform.machine(),
         "cores": str(os.cpu_count()),
         "memory": f"{int(memory.group(1)) / 1024**2:.1f} GiB" if memory else "unknown",
-        "graphics": "; ".join(line.strip() for line in info.splitlines() if line.strip())[:400],
+        "graphics": chosen.group(1) if chosen else "unknown",
         "kernel": f"{platform.system()} {platform.release()}",
         "date": time.strftime("%Y-%m-%d"),
         "commit": commit(),
