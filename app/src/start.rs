@@ -22,6 +22,7 @@ use crate::systems::control::Clients;
 use crate::systems::follow::FollowFile;
 use crate::systems::intake::Inbox;
 use crate::systems::memory::{PixelStore, open_store};
+use crate::systems::settle::Settlement;
 use crate::systems::start_workers;
 use crate::ui::problems::{Problems, Severity};
 use crate::ui::status::ViewerStatus;
@@ -76,6 +77,7 @@ fn view(options: Options) -> anyhow::Result<()> {
     let is_open = receiver.endpoints().serves_other_hosts;
     tracing::info!(data = %receiver.endpoints().data_url, control = %receiver.endpoints().control_url, "listening");
     let counters = receiver.counters();
+    let settlement = Settlement(receiver.settling());
 
     let exit = ExitRequested::default();
     let serving = Serving(Arc::new(Mutex::new(Some(receiver))));
@@ -97,6 +99,7 @@ fn view(options: Options) -> anyhow::Result<()> {
         app.insert_resource(Viewer::new(&options.title, options.replace_layers))
             .insert_resource(Inbox(inbox))
             .insert_resource(PixelStore(store))
+            .insert_resource(settlement)
             .insert_resource(Clients { counters, port: options.port })
             .insert_resource(status)
             .insert_resource(exit)

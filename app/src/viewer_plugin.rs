@@ -11,6 +11,7 @@ use crate::systems::intake::IntakePlugin;
 use crate::systems::intensity::IntensityPlugin;
 use crate::systems::memory::MemoryPlugin;
 use crate::systems::pictures::PicturesPlugin;
+use crate::systems::settle::SettlePlugin;
 use crate::systems::show::ShowPlugin;
 use crate::systems::status::StatusPlugin;
 use crate::ui::UiPlugin;
@@ -33,6 +34,7 @@ impl Plugin for ViewerPlugin {
                 IntakePlugin,
                 IntensityPlugin,
                 MemoryPlugin,
+                SettlePlugin,
                 StatusPlugin,
                 ShowPlugin,
                 ControlPlugin,

@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use wellscope_protocol::control::{
-    Application, ControlReply, ControlRequest, Pong, PongSpelling, ProcessIdentity, ProcessUsage, SettleAck,
-    SettlePhase,
+    Application, ControlReply, ControlRequest, Pong, PongSpelling, ProcessIdentity, ProcessUsage,
 };
 
 use crate::acks::VIEWER_TYPE;
@@ -20,6 +19,7 @@ use crate::counters::{self, Counters};
 use crate::delivery::{ControlCall, Delivery, Replier, Severity};
 use crate::outbox::Outbox;
 use crate::platform::ProcessMeter;
+use crate::settling::Settling;
 use crate::text::printable;
 use crate::wake::{WakeSignal, Waker};
 
@@ -31,6 +31,7 @@ pub(crate) struct ControlThread {
     pub answered: Receiver<Answer>,
     pub stopping: Arc<AtomicBool>,
     pub outbox: Arc<Outbox>,
+    pub settling: Arc<Settling>,
     pub counters: Arc<Counters>,
     pub identity: ViewerIdentity,
     pub ports: (u16, u16),
@@ -62,7 +63,7 @@ struct PendingCall {
 }
 
 /// A client of `settle` polls, so it is better told soon that work is going on.
-const SETTLE_DEADLINE: Duration = Duration::from_secs(1);
+const SETTLE_DEADLINE: Duration = Duration::from_millis(200);
 /// Agents give up after 5 s.
 const CALL_DEADLINE: Duration = Duration::from_secs(4);
 /// A screenshot may wait for a frame of a slow renderer.
@@ -217,6 +218,9 @@ impl ControlThread {
                 lane.waker.wake();
             }
         });
+        if is_settle {
+            return self.settling.ask(self.outbox.waiting(), replier);
+        }
         self.outbox.deliver_or_keep(Delivery::Call(ControlCall { request, replier }));
     }
 
@@ -242,19 +246,14 @@ impl ControlThread {
         });
     }
 
-    /// What a client hears when the app does not answer in time. A settle that is told "running" asks again; its progress is
-    /// the items that the app has taken.
+    /// What a client hears when the app does not answer in time. A settle that is told "running" asks again.
     fn busy_reply(&self, is_settle: bool) -> ControlReply {
         if !is_settle {
             return error_reply("The viewer is busy and did not answer in time; ask again later.");
         }
-        let taken = self.counters.items_taken.load(Ordering::Acquire);
-        let received = self.counters.items_received.load(Ordering::Acquire).max(taken);
-        ControlReply::SettleAck(SettleAck {
-            phase: SettlePhase::Running { active_route: None, work_unit_count: 0, work_unit_active: false },
-            completed_update_count: taken,
-            total_update_count: received,
-        })
+        // Whatever it waits for comes with a frame; one that got lost must not leave clients asking for ever.
+        self.outbox.wake();
+        ControlReply::SettleAck(self.settling.running())
     }
 
     fn send(&self, envelope: &[Vec<u8>], reply: &ControlReply) {

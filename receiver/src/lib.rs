@@ -24,6 +24,7 @@ mod platform;
 mod receiver;
 mod record;
 mod serve;
+mod settling;
 mod text;
 mod wake;
 mod workers;
@@ -38,4 +39,5 @@ pub use delivery::{
 pub use endpoints::{Endpoints, StartError};
 pub use pixels::ImagePixels;
 pub use receiver::Receiver;
+pub use settling::{SettleProgress, Settling};
 pub use text::printable;

@@ -12,6 +12,7 @@ use crossbeam_channel::{Sender, TrySendError};
 
 use crate::counters::{self, Counters};
 use crate::delivery::{Delivery, Problem, Severity, Wake};
+use crate::settling::Settling;
 
 /// Both ends of the order: see the module.
 pub(crate) struct Outbox {
@@ -19,6 +20,7 @@ pub(crate) struct Outbox {
     /// Batches sent so far. Written with `waiting` locked, so that batches carry their numbers in the order in which they go.
     batches: AtomicU64,
     channel: Sender<Delivery>,
+    settling: Arc<Settling>,
     wake: Wake,
     counters: Arc<Counters>,
     stopping: Arc<AtomicBool>,
@@ -39,11 +41,18 @@ const FULL_RETRY: Duration = Duration::from_millis(2);
 impl Outbox {
     pub(crate) fn new(
         channel: Sender<Delivery>,
+        settling: Arc<Settling>,
         wake: Wake,
         counters: Arc<Counters>,
         stopping: Arc<AtomicBool>,
     ) -> Arc<Self> {
-        Arc::new(Self { waiting: Mutex::default(), batches: AtomicU64::new(0), channel, wake, counters, stopping })
+        let (waiting, batches) = (Mutex::default(), AtomicU64::new(0));
+        Arc::new(Self { waiting, batches, channel, settling, wake, counters, stopping })
+    }
+
+    #[expect(clippy::result_large_err, reason = "the delivery comes back, as from the channel itself")]
+    fn try_send(&self, delivery: Delivery) -> Result<(), TrySendError<Delivery>> {
+        self.channel.try_send(delivery).inspect(|()| self.settling.count_delivery())
     }
 
     /// Sends after everything that waits, waiting for room until `deadline`.
@@ -60,7 +69,7 @@ impl Outbox {
                 if let Delivery::Batch(batch) = &mut delivery {
                     batch.sequence = next;
                 }
-                let sent = self.channel.try_send(delivery);
+                let sent = self.try_send(delivery);
                 if is_batch && sent.is_ok() {
                     self.batches.store(next, Ordering::Release);
                 }
@@ -102,6 +111,11 @@ impl Outbox {
         (self.wake)();
     }
 
+    /// Has the app run one more frame.
+    pub(crate) fn wake(&self) {
+        (self.wake)();
+    }
+
     /// Deliveries that found the channel full.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).len()
@@ -128,7 +142,7 @@ impl Outbox {
             Severity::Warning => tracing::warn!("{text}"),
         }
         let roomy = self.channel.capacity().is_none_or(|capacity| self.channel.len() < capacity.div_ceil(2));
-        if !roomy || self.channel.try_send(Delivery::Problem(Problem { severity, text })).is_err() {
+        if !roomy || self.try_send(Delivery::Problem(Problem { severity, text })).is_err() {
             counters::add(&self.counters.problems_dropped, 1);
         }
         (self.wake)();
@@ -136,9 +150,7 @@ impl Outbox {
 
     fn flush_locked(&self, waiting: &mut VecDeque<Delivery>) -> bool {
         while let Some(delivery) = waiting.pop_front() {
-            if let Err(TrySendError::Full(returned) | TrySendError::Disconnected(returned)) =
-                self.channel.try_send(delivery)
-            {
+            if let Err(TrySendError::Full(returned) | TrySendError::Disconnected(returned)) = self.try_send(delivery) {
                 waiting.push_front(returned);
                 return false;
             }
@@ -157,7 +169,8 @@ mod tests {
 
     fn outbox(capacity: usize) -> (Arc<Outbox>, crossbeam_channel::Receiver<Delivery>) {
         let (sender, receiver) = crossbeam_channel::bounded(capacity);
-        (Outbox::new(sender, Arc::new(|| ()), Arc::default(), Arc::default()), receiver)
+        let settling = Settling::new(Arc::default());
+        (Outbox::new(sender, settling, Arc::new(|| ()), Arc::default(), Arc::default()), receiver)
     }
 
     fn note(text: &str) -> Delivery {

@@ -21,6 +21,7 @@ use crate::outbox::Outbox;
 use crate::platform::{ProcessMeter, SystemSharedMemory};
 use crate::record::Recorder;
 use crate::serve::BatchServer;
+use crate::settling::Settling;
 use crate::wake::{Waker, wake_pair};
 use crate::workers::{Crew, Workers};
 
@@ -29,6 +30,7 @@ pub struct Receiver {
     bound: Option<BoundEndpoints>,
     endpoints: Endpoints,
     counters: Arc<Counters>,
+    settling: Arc<Settling>,
     stopping: Arc<AtomicBool>,
     wakers: Vec<Waker>,
     /// Dropped to end the ack thread, after the others.
@@ -92,12 +94,14 @@ impl Receiver {
         let (answer_sender, answered) = crossbeam_channel::unbounded();
         let (data_waker, data_wake) = wake_pair(&context, "data").map_err(system)?;
         let (control_waker, control_wake) = wake_pair(&context, "control").map_err(system)?;
-        let outbox = Outbox::new(delivery_sender, wake, counters.clone(), stopping.clone());
+        let settling = Settling::new(counters.clone());
+        let outbox = Outbox::new(delivery_sender, settling.clone(), wake, counters.clone(), stopping.clone());
 
         let mut receiver = Receiver {
             bound: Some(bound),
             endpoints: endpoints.clone(),
             counters: counters.clone(),
+            settling: settling.clone(),
             stopping: stopping.clone(),
             wakers: vec![data_waker.clone(), control_waker.clone()],
             stop_acks: Some(stop_acks),
@@ -176,6 +180,7 @@ impl Receiver {
             answered,
             stopping,
             outbox,
+            settling,
             counters,
             identity: config.identity,
             ports: (endpoints.port, endpoints.control_port),
@@ -191,6 +196,11 @@ impl Receiver {
     /// Running totals of what was received, copied and answered.
     pub fn counters(&self) -> Arc<Counters> {
         self.counters.clone()
+    }
+
+    /// What the app tells of its frames, so that `settle` is answered.
+    pub fn settling(&self) -> Arc<Settling> {
+        self.settling.clone()
     }
 
     /// Where this receiver listens.

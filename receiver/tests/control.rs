@@ -9,7 +9,7 @@ use serde_json::json;
 use wellscope_protocol::control::{ControlReply, ControlRequest, ProcessIdentity, ShutdownRequest};
 use wellscope_protocol::endpoint::Transport;
 use wellscope_protocol::pickle::{self, PickleLimits, PickleValue};
-use wellscope_receiver::{ControlCall, Delivery};
+use wellscope_receiver::{ControlCall, Delivery, SettleProgress};
 
 fn ask(viewer: &Viewer, request: &[u8]) -> PickleValue {
     value(&viewer.control(request))
@@ -193,13 +193,14 @@ fn settle_that_the_app_does_not_answer_is_running_with_the_items_it_has_taken() 
     items.remove(0).ack.succeed();
     let client = viewer.client();
     client.send(ControlRequest::Settle.encode(), 0).unwrap();
-    let call = next_call(&viewer);
     let reply = value(&client.recv_bytes(0).unwrap());
     assert_eq!((text(&reply, "status"), text(&reply, "settle_phase")), ("success", "running"));
     assert_eq!((number(&reply, "completed_update_count"), number(&reply, "total_update_count")), (1, 2));
     // Too late: the client has its answer, and the next question gets its own.
-    call.replier.reply(ControlReply::error("error", "late"));
+    let progress = SettleProgress { taken: u64::MAX, routes: vec!["a".into()], work_units: 1 };
+    viewer.receiver.as_ref().unwrap().settling().frame_ended(progress, true);
     assert_eq!(text(&ask(&viewer, PING), "type"), "pong");
+    assert_eq!(text(&ask(&viewer, &ControlRequest::Settle.encode()), "settle_phase"), "complete");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use wellscope::signals::ExitRequested;
 use wellscope::systems::control::Clients;
 use wellscope::systems::intake::Inbox;
 use wellscope::systems::memory::PixelStore;
+use wellscope::systems::settle::Settlement;
 use wellscope::systems::start_workers;
 use wellscope::ui::status::ViewerStatus;
 use wellscope::viewer::Viewer;
@@ -58,6 +59,7 @@ fn pings_are_answered_while_the_render_thread_is_held() {
     app.insert_resource(Viewer::new("held", false))
         .insert_resource(Inbox(inbox))
         .insert_resource(PixelStore(Store::unbounded()))
+        .insert_resource(Settlement(receiver.settling()))
         .insert_resource(Clients { counters: receiver.counters(), port: endpoint.port })
         .insert_resource(ViewerStatus::default())
         .insert_resource(exit.clone())

@@ -1,8 +1,11 @@
 //! 1,000 planes cost per plane what 10 cost, in copies, buffers and uploads of the running program.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test that unwraps says where it failed")]
 
+use std::time::{Duration, Instant};
+
 use ndarray::Array2;
 use wellscope_client::{BatchRequest, ImageItem};
+use wellscope_tests::rust_client::DEADLINE;
 use wellscope_tests::viewer::ViewerProcess;
 
 /// Copies, bytes copied, planes measured and uploads per plane, after streaming `count` planes one by one.
@@ -15,6 +18,11 @@ fn work(count: i64) -> ([f64; 4], u64) {
         producer.send_batch(BatchRequest::new().item(image)).unwrap();
     }
     viewer.settle().unwrap();
+    // Settling waits for what is shown; the rest is measured soon after.
+    let started = Instant::now();
+    while viewer.count(["stack", "statistics"]).unwrap() < count as u64 && started.elapsed() < DEADLINE {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let count_of = |path| viewer.count(path).unwrap() as f64 / count as f64;
     let per_plane = [
         count_of(["receiver", "copies"]),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bevy::prelude::*;
 use sha2::{Digest, Sha256};
 use wellscope_protocol::control::{
-    CaptureScope, ControlReply, ControlRequest, ScreenshotAck, ScreenshotRequest, SettleAck, SettlePhase, StateReply,
+    CaptureScope, ControlReply, ControlRequest, ScreenshotAck, ScreenshotRequest, StateOptions, StateReply,
 };
 use wellscope_protocol::pickle::PickleValue;
 use wellscope_receiver::{ControlCall, Counters, Replier};
@@ -29,6 +29,9 @@ use crate::viewer::Viewer;
 /// A picture is taken of whatever is drawn after this time, when images arrive faster than they can be drawn.
 const LONGEST_WAIT_FOR_A_QUIET_VIEW: Duration = Duration::from_secs(2);
 
+/// Planes that come faster than they can be measured are summed up as far as they are. Agents give up after 5 s.
+const LONGEST_WAIT_FOR_STATISTICS: Duration = Duration::from_secs(2);
+
 /// A window that never shows a frame (minimised on some systems) gives no picture; the client is told after this time.
 const LONGEST_WAIT_FOR_A_PICTURE: Duration = Duration::from_secs(20);
 
@@ -38,7 +41,8 @@ pub struct ControlPlugin;
 impl Plugin for ControlPlugin {
     fn build(&self, app: &mut App) {
         app.init_resource::<WaitingScreenshots>()
-            .add_systems(Update, answer_calls.after(ViewerSystems::Ingest))
+            .init_resource::<WaitingStates>()
+            .add_systems(Update, (answer_states, answer_calls).chain().after(ViewerSystems::Ingest))
             .add_systems(PostUpdate, (take_screenshots, leave).in_set(ViewerSystems::Answer));
     }
 }
@@ -59,6 +63,15 @@ struct Facts<'w> {
     report: Res<'w, RenderReport>,
     store: Res<'w, PixelStore>,
     problems: Res<'w, Problems>,
+}
+
+#[derive(Resource, Default)]
+struct WaitingStates(Vec<WaitingState>);
+
+struct WaitingState {
+    options: StateOptions,
+    replier: Replier,
+    asked_at: Instant,
 }
 
 #[derive(Resource, Default)]
@@ -96,54 +109,45 @@ fn answer_calls(
     mut params: ParamSet<(ResMut<Viewer>, Drawn)>,
     facts: Facts,
     windows: Res<IntensityWindows>,
-    wake: Res<Wake>,
+    mut states: ResMut<WaitingStates>,
 ) {
     for ControlCall { request, replier } in calls.0.drain(..) {
         match request {
-            ControlRequest::Settle => {
-                let complete = params.p1().is_complete();
-                replier.reply(ControlReply::SettleAck(settle(&mut params.p0(), complete)));
+            ControlRequest::State(options) if options.include_payload_summaries && params.p1().workers.is_busy() => {
+                states.0.push(WaitingState { options, replier, asked_at: Instant::now() });
             }
             ControlRequest::Screenshot(request) => {
                 waiting.0.push(WaitingScreenshot { request, replier, asked_at: Instant::now(), pending: None });
             }
             ControlRequest::ApplyIntensityWindow(options) => windows.ask(&params.p0(), &options, replier),
-            request => {
-                let mut viewer = params.p0();
-                let mut reply = viewer.answer(&request);
-                if let Some(state) = reply.state_mut() {
-                    add_own_facts(state, &viewer, &facts);
-                }
-                replier.reply(reply);
-            }
+            request => replier.reply(state_reply(&mut params.p0(), &request, &facts)),
         }
-        // A settling client polls; the frame that it waits for must come.
-        wake.wake();
     }
 }
 
-/// How far drawing has come: one update per route that received something since the last completed settlement.
-fn settle(viewer: &mut Viewer, is_drawn: bool) -> SettleAck {
-    let total_update_count = viewer.unsettled_routes.len() as u64;
-    if is_drawn {
-        viewer.unsettled_routes.clear();
-        return SettleAck {
-            phase: SettlePhase::Complete,
-            completed_update_count: total_update_count,
-            total_update_count,
-        };
+/// Counts and ranges of planes are measured off the render thread; a client that asks for them gets them whole.
+fn answer_states(
+    mut states: ResMut<WaitingStates>,
+    mut viewer: ResMut<Viewer>,
+    workers: Res<StatisticsWorkers>,
+    facts: Facts,
+) {
+    let is_measured = !workers.is_busy();
+    let is_due = |waiting: &WaitingState| is_measured || waiting.asked_at.elapsed() > LONGEST_WAIT_FOR_STATISTICS;
+    let (due, waiting) = std::mem::take(&mut states.0).into_iter().partition(is_due);
+    states.0 = waiting;
+    let due: Vec<WaitingState> = due;
+    for WaitingState { options, replier, .. } in due {
+        replier.reply(state_reply(&mut viewer, &ControlRequest::State(options), &facts));
     }
-    // Without anything received, what is being drawn is the user's doing; clients need a count above the completed ones.
-    let total_update_count = total_update_count.max(1);
-    SettleAck {
-        phase: SettlePhase::Running {
-            active_route: Some(viewer.unsettled_routes.first().cloned().unwrap_or_else(|| "view".to_owned())),
-            work_unit_count: viewer.revision,
-            work_unit_active: true,
-        },
-        completed_update_count: 0,
-        total_update_count,
+}
+
+fn state_reply(viewer: &mut Viewer, request: &ControlRequest, facts: &Facts) -> ControlReply {
+    let mut reply = viewer.answer(request);
+    if let Some(state) = reply.state_mut() {
+        add_own_facts(state, viewer, facts);
     }
+    reply
 }
 
 /// Keys of our own in a state reply, under `wellscope`; clients of the incumbent ignore them.
@@ -310,17 +314,5 @@ mod tests {
     #[test]
     fn uris_escape_what_paths_may_hold() {
         assert_eq!(file_uri("/home/u/my shots/1%.png"), "file:///home/u/my%20shots/1%25.png");
-    }
-
-    #[test]
-    fn settling_counts_routes_and_starts_anew_when_complete() {
-        let mut viewer = Viewer::default();
-        viewer.unsettled_routes = vec!["a".into(), "b".into()];
-        let running = settle(&mut viewer, false);
-        assert_eq!((running.completed_update_count, running.total_update_count), (0, 2));
-        assert!(matches!(running.phase, SettlePhase::Running { active_route: Some(route), .. } if route == "a"));
-        let complete = settle(&mut viewer, true);
-        assert_eq!((complete.phase, complete.total_update_count), (SettlePhase::Complete, 2));
-        assert_eq!(settle(&mut viewer, true).total_update_count, 0);
     }
 }

@@ -25,7 +25,7 @@ pub struct IntakePlugin;
 
 impl Plugin for IntakePlugin {
     fn build(&self, app: &mut App) {
-        app.init_resource::<PendingCalls>().add_systems(
+        app.init_resource::<PendingCalls>().init_resource::<Taken>().add_systems(
             Update,
             (take_statistics, take_deliveries, feed_statistics).chain().in_set(ViewerSystems::Ingest),
         );
@@ -35,6 +35,10 @@ impl Plugin for IntakePlugin {
 /// The receiver's end of the wire.
 #[derive(Resource)]
 pub struct Inbox(pub Receiver<Delivery>);
+
+/// Deliveries taken from the inbox since start.
+#[derive(Resource, Default)]
+pub struct Taken(pub u64);
 
 /// Control calls that were taken from the channel, in order, and not answered yet.
 #[derive(Resource, Default)]
@@ -112,6 +116,7 @@ fn take_statistics(
 
 fn take_deliveries(
     inbox: Res<Inbox>,
+    mut taken: ResMut<Taken>,
     mut viewer: ResMut<Viewer>,
     mut workers: ResMut<StatisticsWorkers>,
     mut calls: ResMut<PendingCalls>,
@@ -121,6 +126,7 @@ fn take_deliveries(
 ) {
     let started = Instant::now();
     while let Ok(delivery) = inbox.0.try_recv() {
+        taken.0 += 1;
         match delivery {
             Delivery::Batch(batch) => {
                 let ingested = viewer.take_batch(batch);

@@ -7,6 +7,7 @@ pub mod intensity;
 pub mod memory;
 pub mod pictures;
 pub mod recall;
+pub mod settle;
 pub mod show;
 pub mod status;
 

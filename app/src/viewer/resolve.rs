@@ -41,6 +41,19 @@ impl Viewer {
         resolved
     }
 
+    /// Whether nothing that the sliders select waits for its first contrast limits; such a plane is not drawn yet.
+    pub fn is_view_measured(&self) -> bool {
+        let shown = self.layers.values().filter(|layer| layer.visible && layer.kind == RouteKind::Image);
+        shown.filter_map(|layer| Some((layer, layer.plane_at(&self.axes)?))).all(|(layer, plane)| {
+            plane.source.samples > 1
+                || plane.source.element == ElementType::Bool
+                || layer
+                    .display
+                    .channel(layer.channel_at(&self.axes))
+                    .is_some_and(|channel| channel.contrast_limits.is_some())
+        })
+    }
+
     /// Titles of visible image layers that have nothing yet where the sliders stand, though they cover that place.
     pub fn holes(&self) -> Vec<String> {
         let shown = self.layers.values().filter(|layer| layer.visible && layer.kind == RouteKind::Image);

@@ -16,6 +16,7 @@ use crate::delivery::{Delivery, ReceivedPayload};
 use crate::in_flight::InFlight;
 use crate::platform::{FileIdentity, Segment, SegmentError, SharedMemory};
 use crate::serve::BatchServer;
+use crate::settling::Settling;
 use crate::wake::{Waker, wake_pair};
 use crate::workers::{Crew, Workers};
 
@@ -93,7 +94,13 @@ fn start(limits: Limits) -> Fixture {
     let (go_on, go_on_receiver) = crossbeam_channel::unbounded();
     let (jobs, taken_jobs) = crossbeam_channel::bounded(limits.max_requests_in_hand);
     let (answered_sender, answered) = crossbeam_channel::unbounded();
-    let outbox = Outbox::new(delivery_sender, Arc::new(|| ()), counters.clone(), stopping.clone());
+    let outbox = Outbox::new(
+        delivery_sender,
+        Settling::new(counters.clone()),
+        Arc::new(|| ()),
+        counters.clone(),
+        stopping.clone(),
+    );
     let outlet = AckOutlet {
         sender: crossbeam_channel::bounded(1).0,
         counters: counters.clone(),
