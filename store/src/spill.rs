@@ -102,6 +102,13 @@ pub(crate) fn run(shared: &Arc<Shared>) {
             if ledger.closing {
                 return;
             }
+            let discarded = std::mem::take(&mut ledger.discarded);
+            if !discarded.is_empty() {
+                drop(ledger);
+                drop(discarded);
+                ledger = shared.ledger();
+                continue;
+            }
             if ledger.kicks != seen && ledger.spill_error.is_none() && shared.is_over_target(&ledger) {
                 break;
             }
@@ -273,12 +280,15 @@ impl Shared {
     pub(crate) fn free_disk(&self, extents: &[Extent]) {
         let mut disk = locked(&self.disk);
         disk.free.release(extents);
-        if disk.free.used_units() == 0
-            && let Some(file) = &disk.file
-            && let Err(error) = file.empty()
-        {
-            // Its ranges are used again in any case.
-            tracing::warn!(%error, "the empty spill file keeps its space on disk");
+        let empty = if disk.free.used_units() == 0 { disk.file.take() } else { None };
+        drop(disk);
+        if let Some(file) = empty {
+            // Closing a file of many gigabytes takes long, and this may be the thread of the window.
+            let mut ledger = self.ledger();
+            if !ledger.closing {
+                ledger.discarded.push(file);
+                self.work.notify_one();
+            }
         }
     }
 

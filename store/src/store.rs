@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use crate::extents::{FreeList, UNIT_BYTES, units_of};
 use crate::memory::{BufferMut, Bytes, Memory};
 use crate::spill::{self, Disk, Order};
-use crate::spill_file::{OpenFile, open_unnamed};
+use crate::spill_file::{OpenFile, SpillFile, open_unnamed};
 
 /// Limits and place of a [`Store`].
 #[derive(Clone, Debug)]
@@ -117,6 +117,8 @@ pub(crate) struct Ledger {
     /// Counts reasons for the spill thread to look.
     pub(crate) kicks: u64,
     pub(crate) spill_error: Option<String>,
+    /// Spill files in which nothing is left, to be closed by the spill thread.
+    pub(crate) discarded: Vec<Arc<dyn SpillFile>>,
     pub(crate) closing: bool,
 }
 
@@ -259,10 +261,11 @@ impl Drop for Handle {
     fn drop(&mut self) {
         let mut ledger = locked(&self.shared.ledger);
         ledger.closing = true;
+        let discarded = std::mem::take(&mut ledger.discarded);
         let idle = std::mem::take(&mut ledger.idle);
         ledger.memory_bytes -= std::mem::take(&mut ledger.idle_bytes);
         drop(ledger);
-        drop(idle);
+        drop((idle, discarded));
         self.shared.work.notify_all();
         self.shared.room.notify_all();
     }
