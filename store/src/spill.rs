@@ -102,10 +102,9 @@ pub(crate) fn run(shared: &Arc<Shared>) {
             if ledger.closing {
                 return;
             }
-            let discarded = std::mem::take(&mut ledger.discarded);
-            if !discarded.is_empty() {
+            if !ledger.unused.is_empty() || !ledger.discarded.is_empty() {
                 drop(ledger);
-                drop(discarded);
+                shared.free_unused();
                 ledger = shared.ledger();
                 continue;
             }
@@ -137,7 +136,9 @@ impl Shared {
         locked(&self.order).queue(block, used);
     }
 
+    /// Whether memory is above its target although nothing is left that only waits to be freed.
     fn is_short(&self) -> bool {
+        self.free_unused();
         let ledger = self.ledger();
         !ledger.closing && self.is_over_target(&ledger)
     }
@@ -283,7 +284,6 @@ impl Shared {
         let empty = if disk.free.used_units() == 0 { disk.file.take() } else { None };
         drop(disk);
         if let Some(file) = empty {
-            // Closing a file of many gigabytes takes long, and this may be the thread of the window.
             let mut ledger = self.ledger();
             if !ledger.closing {
                 ledger.discarded.push(file);
