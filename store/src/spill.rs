@@ -102,6 +102,12 @@ pub(crate) fn run(shared: &Arc<Shared>) {
             if ledger.closing {
                 return;
             }
+            if !ledger.unused.is_empty() || !ledger.discarded.is_empty() {
+                drop(ledger);
+                shared.free_unused();
+                ledger = shared.ledger();
+                continue;
+            }
             if ledger.kicks != seen && ledger.spill_error.is_none() && shared.is_over_target(&ledger) {
                 break;
             }
@@ -130,7 +136,9 @@ impl Shared {
         locked(&self.order).queue(block, used);
     }
 
+    /// Whether memory is above its target although nothing is left that only waits to be freed.
     fn is_short(&self) -> bool {
+        self.free_unused();
         let ledger = self.ledger();
         !ledger.closing && self.is_over_target(&ledger)
     }
@@ -273,12 +281,14 @@ impl Shared {
     pub(crate) fn free_disk(&self, extents: &[Extent]) {
         let mut disk = locked(&self.disk);
         disk.free.release(extents);
-        if disk.free.used_units() == 0
-            && let Some(file) = &disk.file
-            && let Err(error) = file.empty()
-        {
-            // Its ranges are used again in any case.
-            tracing::warn!(%error, "the empty spill file keeps its space on disk");
+        let empty = if disk.free.used_units() == 0 { disk.file.take() } else { None };
+        drop(disk);
+        if let Some(file) = empty {
+            let mut ledger = self.ledger();
+            if !ledger.closing {
+                ledger.discarded.push(file);
+                self.work.notify_one();
+            }
         }
     }
 

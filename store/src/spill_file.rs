@@ -7,12 +7,10 @@ use std::sync::Arc;
 
 use crate::extents::{Extent, UNIT_BYTES};
 
-/// Bytes at offsets. A trait, so that tests can let writes and reads fail.
+/// Bytes at offsets; dropping it gives the disk back what it took. A trait, so that tests can let writes and reads fail.
 pub(crate) trait SpillFile: Send + Sync {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
-    /// Gives the disk back what the file took. Only called while nothing is in it.
-    fn empty(&self) -> io::Result<()>;
 }
 
 /// Makes the file in a folder.
@@ -48,10 +46,6 @@ impl SpillFile for Unnamed {
     fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         std::os::unix::fs::FileExt::read_exact_at(&self.0, bytes, offset)
     }
-
-    fn empty(&self) -> io::Result<()> {
-        self.0.set_len(0)
-    }
 }
 
 /// Elsewhere position and transfer are two calls, so they happen under a lock.
@@ -79,10 +73,6 @@ impl SpillFile for Unnamed {
 
     fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         io::Read::read_exact(&mut *self.at(offset)?, bytes)
-    }
-
-    fn empty(&self) -> io::Result<()> {
-        self.at(0)?.set_len(0)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use crate::extents::{FreeList, UNIT_BYTES, units_of};
 use crate::memory::{BufferMut, Bytes, Memory};
 use crate::spill::{self, Disk, Order};
-use crate::spill_file::{OpenFile, open_unnamed};
+use crate::spill_file::{OpenFile, SpillFile, open_unnamed};
 
 /// Limits and place of a [`Store`].
 #[derive(Clone, Debug)]
@@ -36,7 +36,8 @@ struct Handle {
 /// What a store holds at one moment.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct StoreUsage {
-    /// Pixels in memory: blocks, buffers being filled, bytes that somebody still holds, and buffers kept for reuse.
+    /// Pixels in memory: blocks, buffers being filled, bytes that somebody still holds, and buffers kept for reuse. Large
+    /// memory that was let go counts until the spill thread has given it back to the system, a moment later.
     pub memory_bytes: u64,
     /// The limit; `u64::MAX`: none.
     pub memory_limit_bytes: u64,
@@ -70,6 +71,7 @@ pub(crate) type Waker = Arc<dyn Fn() + Send + Sync>;
 /// What all parts share.
 pub(crate) struct Shared {
     pub(crate) config: StoreConfig,
+    has_thread: bool,
     /// Above it the spill thread makes room.
     target_bytes: u64,
     max_idle_bytes: u64,
@@ -117,6 +119,10 @@ pub(crate) struct Ledger {
     /// Counts reasons for the spill thread to look.
     pub(crate) kicks: u64,
     pub(crate) spill_error: Option<String>,
+    /// Large memory that nobody uses, still counted, and spill files in which nothing is left: freeing gigabytes takes long, and
+    /// who drops the last handle may be the thread of the window, so the spill thread does it.
+    pub(crate) unused: Vec<Memory>,
+    pub(crate) discarded: Vec<Arc<dyn SpillFile>>,
     pub(crate) closing: bool,
 }
 
@@ -140,7 +146,7 @@ impl Store {
     }
 
     pub(crate) fn open_with(config: StoreConfig, open_file: OpenFile) -> Result<Self, StoreError> {
-        let shared = Shared::new(config, open_file);
+        let shared = Shared::new(config, open_file, true);
         let of_thread = shared.clone();
         std::thread::Builder::new()
             .name("wellscope-spill".into())
@@ -152,7 +158,7 @@ impl Store {
     /// A store without limits, which never spills; for tests and tools.
     pub fn unbounded() -> Self {
         let config = StoreConfig { memory_limit_bytes: u64::MAX, disk_limit_bytes: 0, folder: PathBuf::new() };
-        Self(Arc::new(Handle { shared: Shared::new(config, Box::new(open_unnamed)) }))
+        Self(Arc::new(Handle { shared: Shared::new(config, Box::new(open_unnamed), false) }))
     }
 
     /// What a block of `bytes` counts for in the budgets: rounded up to the 4 KiB units of the spill file.
@@ -260,9 +266,10 @@ impl Drop for Handle {
         let mut ledger = locked(&self.shared.ledger);
         ledger.closing = true;
         let idle = std::mem::take(&mut ledger.idle);
-        ledger.memory_bytes -= std::mem::take(&mut ledger.idle_bytes);
+        ledger.idle_bytes = 0;
+        ledger.unused.extend(idle);
         drop(ledger);
-        drop(idle);
+        self.shared.free_unused();
         self.shared.work.notify_all();
         self.shared.room.notify_all();
     }
@@ -302,7 +309,7 @@ impl fmt::Debug for Admission {
 }
 
 impl Shared {
-    fn new(config: StoreConfig, open_file: OpenFile) -> Arc<Self> {
+    fn new(config: StoreConfig, open_file: OpenFile, has_thread: bool) -> Arc<Self> {
         let memory_limit = config.memory_limit_bytes;
         Arc::new(Self {
             target_bytes: memory_limit - (memory_limit / 8).min(MAX_HEADROOM_BYTES),
@@ -316,6 +323,7 @@ impl Shared {
             waker: Mutex::default(),
             counts: Counts::default(),
             clock: AtomicU64::new(1),
+            has_thread,
             config,
         })
     }
@@ -370,7 +378,7 @@ impl Shared {
                 ledger.memory_bytes += bytes;
                 break Ok(());
             }
-            if let Some(idle) = ledger.take_oldest_idle() {
+            if let Some(idle) = ledger.unused.pop().or_else(|| ledger.take_oldest_idle()) {
                 // Given back before it stops to count, and not while others wait for the ledger.
                 let size = idle.size();
                 drop(ledger);
@@ -435,9 +443,28 @@ impl Shared {
             ledger.idle.push(memory);
             return;
         }
+        if self.has_thread && memory.is_large() && !ledger.closing {
+            ledger.unused.push(memory);
+            self.work.notify_one();
+            return;
+        }
         drop(ledger);
         drop(memory);
         self.uncount(size);
+    }
+
+    /// Frees what waits for it.
+    pub(crate) fn free_unused(&self) {
+        let mut ledger = self.ledger();
+        let discarded = std::mem::take(&mut ledger.discarded);
+        let unused = std::mem::take(&mut ledger.unused);
+        drop(ledger);
+        drop(discarded);
+        for memory in unused {
+            let size = memory.size();
+            drop(memory);
+            self.uncount(size);
+        }
     }
 
     /// Frees buffers that wait for reuse.

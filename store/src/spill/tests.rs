@@ -19,11 +19,19 @@ struct Faults {
     unreadable: AtomicBool,
     changes: AtomicBool,
     wakes: AtomicUsize,
+    opened: AtomicUsize,
+    closed: AtomicUsize,
 }
 
 struct FaultyFile {
     file: Arc<dyn SpillFile>,
     faults: Arc<Faults>,
+}
+
+impl Drop for FaultyFile {
+    fn drop(&mut self) {
+        self.faults.closed.fetch_add(1, Ordering::AcqRel);
+    }
 }
 
 impl SpillFile for FaultyFile {
@@ -46,10 +54,6 @@ impl SpillFile for FaultyFile {
         }
         Ok(())
     }
-
-    fn empty(&self) -> io::Result<()> {
-        self.file.empty()
-    }
 }
 
 /// A store of 16 blocks in memory and 64 on a disk that fails when told.
@@ -62,6 +66,7 @@ fn store(folder: &Path) -> (Store, Arc<Faults>) {
         folder: folder.to_owned(),
     };
     let open = move |folder: &Path| -> io::Result<Arc<dyn SpillFile>> {
+        of_file.opened.fetch_add(1, Ordering::AcqRel);
         Ok(Arc::new(FaultyFile { file: open_unnamed(folder)?, faults: of_file.clone() }))
     };
     let store = Store::open_with(config, Box::new(open)).unwrap();
@@ -195,6 +200,19 @@ fn a_file_that_cannot_be_made_is_a_failed_write() {
     assert!(store.usage().spill_error.unwrap().contains("a file, no folder"));
     for (value, pixels) in kept.iter().enumerate() {
         assert!(pixels.in_memory().unwrap().iter().all(|&byte| usize::from(byte) == value), "block {value}");
+    }
+}
+
+#[test]
+fn a_file_in_which_nothing_is_left_is_given_back_to_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, faults) = store(folder.path());
+    for round in 1..=3 {
+        let kept: Vec<_> = (0..40).map(|value| put(&store, value).unwrap()).collect();
+        assert!(kept.iter().all(|pixels| pixels.read().is_ok()));
+        assert_eq!(faults.opened.load(Ordering::Acquire), round);
+        drop(kept);
+        wait_until(&store, |usage| usage.disk_bytes == 0 && faults.closed.load(Ordering::Acquire) == round);
     }
 }
 
