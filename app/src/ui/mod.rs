@@ -11,6 +11,7 @@ mod histogram;
 mod icons;
 mod layers;
 pub mod overlay;
+mod preview;
 pub mod probe;
 pub mod problems;
 pub mod shortcuts;
@@ -32,6 +33,7 @@ use crate::systems::recall::Recall;
 use crate::ui::canvas::CanvasArea;
 use crate::ui::colormaps::Swatches;
 use crate::ui::histogram::LimitDrag;
+use crate::ui::preview::PreviewTexture;
 use crate::ui::problems::Problems;
 use crate::ui::shortcuts::Action;
 use crate::ui::sliders::Jump;
@@ -74,6 +76,7 @@ pub struct UiState {
     swatches: Swatches,
     colormap_filter: String,
     limit_drag: Option<LimitDrag>,
+    preview: PreviewTexture,
     wheel_rest: f32,
     is_help_open: bool,
     shown_problems: u64,

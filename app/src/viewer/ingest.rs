@@ -9,7 +9,7 @@ use wellscope_protocol::route::{Route, disambiguate};
 use wellscope_receiver::{ItemHead, ReceivedBatch, ReceivedImage, ReceivedItem, ReceivedPayload};
 
 use crate::render::scene::{PlaneId, PlanePixels, PlaneSource};
-use crate::statistics::PlaneStatistics;
+use crate::statistics::Measurement;
 use crate::viewer::Viewer;
 use crate::viewer::axes::{AxisId, ValueId};
 use crate::viewer::display::LayerDisplay;
@@ -106,12 +106,12 @@ impl Viewer {
         self.touch();
     }
 
-    /// Takes the statistics of a plane. Late ones, of planes replaced meanwhile, are dropped.
-    pub fn take_statistics(&mut self, job: &StatisticsJob, statistics: PlaneStatistics) {
+    /// Takes the statistics of a plane, and its thumbnail. Late ones, of planes replaced meanwhile, are dropped.
+    pub fn take_statistics(&mut self, job: &StatisticsJob, measured: impl Into<Measurement>) {
         self.counters.statistics += 1;
         let Some(layer) = self.layers.values_mut().find(|layer| layer.id == job.layer) else { return };
         let channel = layer.channel_of(&job.coordinate, &self.axes);
-        if layer.take_statistics(&job.coordinate, job.plane.id, channel, statistics) {
+        if layer.take_statistics(&job.coordinate, job.plane.id, channel, measured.into()) {
             self.touch();
         }
     }
@@ -208,6 +208,7 @@ impl Viewer {
                 source_shape_yx: image.source_spatial_shape_yx,
                 voxel_spacing: image.voxel_spacing.clone(),
                 statistics: None,
+                thumbnail: None,
                 merged: None,
                 item: Arc::clone(&item),
                 index_in_item: index,

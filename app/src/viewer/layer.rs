@@ -9,7 +9,7 @@ use wellscope_protocol::component::ComponentValue;
 use wellscope_protocol::route::RouteKind;
 
 use crate::render::scene::{PlaneId, PlaneSource};
-use crate::statistics::PlaneStatistics;
+use crate::statistics::{Measurement, PlaneStatistics, Thumbnail};
 use crate::viewer::axes::{Axes, AxisId, ValueId};
 use crate::viewer::camera::Extent;
 use crate::viewer::display::LayerDisplay;
@@ -68,6 +68,8 @@ pub struct Plane {
     pub voxel_spacing: Option<VoxelSpacing>,
     /// Min, max, histogram; `None` until measured.
     pub statistics: Option<Arc<PlaneStatistics>>,
+    /// A small picture; `None` until measured, and for planes that are small themselves.
+    pub thumbnail: Option<Arc<Thumbnail>>,
     /// What the layer's merged statistics hold for this coordinate: of this plane, or until it is measured of the one that
     /// it replaced, so that ranges do not jump while a producer sends again.
     pub merged: Option<MergedPlane>,
@@ -136,6 +138,14 @@ impl Entry {
         match self {
             Self::Plane(plane) => &plane.item,
             Self::Shapes(set) => &set.item,
+        }
+    }
+
+    /// The plane, unless these are shapes or points.
+    pub fn as_plane(&self) -> Option<&Plane> {
+        match self {
+            Self::Plane(plane) => Some(plane),
+            Self::Shapes(_) => None,
         }
     }
 
@@ -271,13 +281,14 @@ impl Layer {
         coordinate: &Coordinate,
         plane: PlaneId,
         channel: Option<ValueId>,
-        statistics: PlaneStatistics,
+        measured: Measurement,
     ) -> bool {
         let Some(Entry::Plane(held)) = self.entries.get_mut(coordinate) else { return false };
         if held.source.id != plane {
             return false;
         }
-        let statistics = Arc::new(statistics);
+        held.thumbnail = measured.thumbnail.map(Arc::new);
+        let statistics = Arc::new(measured.statistics);
         held.statistics = Some(Arc::clone(&statistics));
         let merged = MergedPlane { channel, statistics: Arc::clone(&statistics) };
         if let Some(replaced) = held.merged.replace(merged) {

@@ -14,6 +14,7 @@ pub mod intensity_window;
 pub mod layer;
 pub mod overlay;
 mod payloads;
+pub mod preview;
 pub mod resolve;
 pub mod state;
 
