@@ -425,3 +425,61 @@ fn large_planes_get_a_thumbnail_with_their_statistics_and_small_ones_none() {
     let own = planes[1].small_picture().unwrap();
     assert_eq!(own.raster().bytes, &*planes[1].source.pixels.read().unwrap());
 }
+
+/// Plays the renderer: everything that is shown is uploaded and drawn in this frame.
+fn render(viewer: &mut Viewer, report: &wellscope::render::RenderReport) {
+    viewer.give_up_unseen();
+    for draw in viewer.resolve(&mut Default::default()).draws {
+        draw.plane.note_uploaded(report);
+        draw.plane.note_drawn(report);
+    }
+    report.update(|counts| counts.frames += 1);
+    // What the next update begins with.
+    viewer.frames_drawn = report.snapshot().frames;
+    viewer.take_timed(&report.take_timed());
+}
+
+#[test]
+fn latency_counts_planes_that_are_seen_as_they_arrive_once_each() {
+    let mut viewer = Viewer::default();
+    let report = wellscope::render::RenderReport::default();
+    let counts = |viewer: &Viewer| {
+        let latency = &viewer.layers[0].latency;
+        [&latency.stacked, &latency.uploaded, &latency.drawn, &latency.frames].map(|stage| stage.percentiles().count)
+    };
+    take(&mut viewer, batch(vec![flat("A01", 1, 1), flat("B02", 1, 2)]));
+    assert_eq!(counts(&viewer), [2, 0, 0, 0]);
+    render(&mut viewer, &report);
+    render(&mut viewer, &report);
+    assert_eq!(counts(&viewer), [2, 1, 1, 1], "B02 is not seen");
+    go(&mut viewer, "well", "B02");
+    render(&mut viewer, &report);
+    assert_eq!(counts(&viewer), [2, 1, 1, 1], "and when it is, it waited for the user, not for the viewer");
+
+    take(&mut viewer, batch(vec![flat("B02", 1, 3)]));
+    render(&mut viewer, &report);
+    assert_eq!(counts(&viewer), [3, 2, 2, 2], "a replaced plane is a new one");
+    let frames = viewer.layers[0].latency.frames.percentiles();
+    assert_eq!((frames.p50, frames.max), (1, 1), "drawn in the frame that took it in");
+    let id = layer_id(&viewer, 0);
+    viewer.apply(ViewCommand::SetVisible(id, false));
+    take(&mut viewer, batch(vec![flat("B02", 1, 4)]));
+    render(&mut viewer, &report);
+    viewer.apply(ViewCommand::SetVisible(id, true));
+    render(&mut viewer, &report);
+    assert_eq!(counts(&viewer), [4, 2, 2, 2], "hidden when it came");
+}
+
+#[test]
+fn a_plane_that_the_user_left_before_it_was_drawn_is_not_awaited() {
+    let mut viewer = Viewer::default();
+    let report = wellscope::render::RenderReport::default();
+    take(&mut viewer, batch(vec![flat("A01", 1, 1), flat("B02", 1, 2)]));
+    go(&mut viewer, "well", "B02");
+    render(&mut viewer, &report);
+    go(&mut viewer, "well", "A01");
+    render(&mut viewer, &report);
+    assert_eq!(viewer.layers[0].latency.drawn.percentiles().count, 0);
+    let told = format!("{:?}", viewer.latency());
+    assert!(told.contains("stacked") && told.contains("Str(\"count\"), Int(2)"), "{told}");
+}

@@ -9,6 +9,7 @@ pub mod colormaps;
 mod contrast;
 mod histogram;
 mod icons;
+mod latency;
 mod layers;
 pub mod overlay;
 mod preview;
@@ -203,7 +204,7 @@ pub fn lay_out(
         })
         .inner;
     let probe = pointer.hovered_data_yx.map(|at| probe::probe(viewer, at)).unwrap_or_default();
-    show_status(&mut root, status_place, &probe.text, status, problems);
+    show_status(&mut root, status_place, &probe.text, viewer, status, problems);
     problems::show_on_canvas(ctx, pointer.rect, problems);
     shortcuts::show_help(ctx, pointer.rect, &mut state.is_help_open);
     LaidOut { commands, canvas: pointer.area, actions, recalled: probe.on_disk }
@@ -217,9 +218,16 @@ fn keep_status_place(root: &mut Ui) -> egui::Rect {
         .inner
 }
 
-fn show_status(root: &mut Ui, place: egui::Rect, probe: &str, status: &ViewerStatus, problems: &Problems) {
+fn show_status(
+    root: &mut Ui,
+    place: egui::Rect,
+    probe: &str,
+    viewer: &Viewer,
+    status: &ViewerStatus,
+    problems: &Problems,
+) {
     let mut bar = root.new_child(UiBuilder::new().id_salt("status bar").max_rect(place));
-    status::show(&mut bar, probe, status, problems);
+    status::show(&mut bar, probe, viewer, status, problems);
 }
 
 fn panel_frame() -> Frame {

@@ -12,6 +12,7 @@ use wellscope_protocol::route::RouteKind;
 
 use super::*;
 use crate::render::scene::{CanvasRect, PlaneId, PlanePixels, PlaneSource};
+use crate::render::timing::{TimedEvent, TimedStage};
 use crate::statistics::plane_statistics;
 use crate::ui::problems::Severity;
 use crate::viewer::axes::AxisId;
@@ -138,6 +139,7 @@ fn plane() -> Plane {
         samples: 1,
         element: ElementType::U16,
         pixels: PlanePixels::from_vec(bytes),
+        timing: None,
     };
     Plane {
         source,
@@ -294,6 +296,31 @@ fn hovering_a_slider_shows_what_is_there_at_once() {
     hover(&mut screen, 985.0);
     assert!(screen.shows("C03, not received yet"), "{:?}", screen.texts);
     assert_eq!(screen.pictures, 1, "nothing new to draw");
+}
+
+#[test]
+fn the_status_bar_says_how_live_the_selected_layer_is() {
+    let mut viewer = viewer(&["A01"], &["A01"]);
+    let mut screen = Screen::new();
+    screen.settle(&viewer);
+    assert!(!screen.texts.iter().any(|text| text.starts_with("live")), "{:?}", screen.texts);
+    let event = |stage, since_received| TimedEvent { layer: 7, plane: PlaneId(1), stage, since_received, frames: 1 };
+    viewer.take_timed(&[
+        event(TimedStage::Uploaded, Duration::from_millis(8)),
+        event(TimedStage::Drawn, Duration::from_millis(12)),
+    ]);
+    screen.settle(&viewer);
+    assert!(screen.shows("live 12 ms"), "{:?}", screen.texts);
+    assert!(!screen.shows("on the GPU"), "closed until it is asked for");
+    // The figure is the rightmost of the bar, since there are no problems.
+    let at = pos2(1280.0 - 40.0, 787.0);
+    screen.frame(&viewer, vec![Event::PointerMoved(at)]);
+    screen.frame(&viewer, vec![press(at, true)]);
+    screen.frame(&viewer, vec![press(at, false)]);
+    screen.settle(&viewer);
+    for text in ["on the GPU", "8 ms", "drawn, in frames"] {
+        assert!(screen.shows(text), "{text} is missing from {:?}", screen.texts);
+    }
 }
 
 #[test]

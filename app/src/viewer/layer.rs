@@ -13,6 +13,7 @@ use crate::statistics::{Measurement, PlaneStatistics, Thumbnail};
 use crate::viewer::axes::{Axes, AxisId, ValueId};
 use crate::viewer::camera::Extent;
 use crate::viewer::display::LayerDisplay;
+use crate::viewer::latency::LayerLatency;
 
 /// Identity of a layer for as long as the viewer runs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -194,6 +195,8 @@ pub struct Layer {
     pub layer_values: Vec<(String, ComponentValue)>,
     /// How it is shown.
     pub display: LayerDisplay,
+    /// Times of its planes from the receiver to the screen.
+    pub latency: LayerLatency,
     /// Shown or hidden.
     pub visible: bool,
     /// Number of items received: a 3-D image is one item of several planes.
@@ -225,6 +228,7 @@ impl Layer {
             axes: Vec::new(),
             layer_values: Vec::new(),
             display,
+            latency: LayerLatency::default(),
             visible: true,
             item_count: 0,
             host_bytes: 0,
