@@ -9,6 +9,7 @@ use crate::systems::control::ControlPlugin;
 use crate::systems::follow::FollowPlugin;
 use crate::systems::intake::IntakePlugin;
 use crate::systems::intensity::IntensityPlugin;
+use crate::systems::latency::LatencyPlugin;
 use crate::systems::memory::MemoryPlugin;
 use crate::systems::pictures::PicturesPlugin;
 use crate::systems::settle::SettlePlugin;
@@ -33,6 +34,7 @@ impl Plugin for ViewerPlugin {
             .add_plugins((
                 IntakePlugin,
                 IntensityPlugin,
+                LatencyPlugin,
                 MemoryPlugin,
                 SettlePlugin,
                 StatusPlugin,

@@ -1,7 +1,8 @@
 //! Pictures of the canvas on whatever draws here (in CI a software rasteriser), against a reference computed on the CPU.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test that unwraps says where it failed")]
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use half::f16;
 use wellscope::colormap::{ColormapRows, by_name};
@@ -11,6 +12,7 @@ use wellscope::render::scene::{
     Blending, CanvasCamera, CanvasRect, Interpolation, Neighbour, PlaneDraw, PlaneId, PlanePixels, PlaneSource, Scene,
 };
 use wellscope::render::tiles::Tiling;
+use wellscope::render::timing::{PlaneTiming, TimedStage};
 use wellscope_protocol::dtype::ElementType;
 use wellscope_shaders::contrast::normalized_from_intensity;
 
@@ -102,7 +104,7 @@ impl Bench {
 fn source(id: u64, element: ElementType, samples: u8, [height, width]: [u32; 2], bytes: Vec<u8>) -> PlaneSource {
     let length = bytes.len();
     assert_eq!(length, (height * width) as usize * usize::from(samples) * element.size_bytes());
-    PlaneSource { id: PlaneId(id), width, height, samples, element, pixels: PlanePixels::from_vec(bytes) }
+    PlaneSource { id: PlaneId(id), width, height, samples, element, pixels: PlanePixels::from_vec(bytes), timing: None }
 }
 
 fn draw(plane: PlaneSource, contrast_limits: [f32; 2]) -> PlaneDraw {
@@ -390,6 +392,30 @@ fn the_last_plane_stays_until_the_next_is_resident() {
     bench.finish(&scene_of(2, vec![large(3, 100), large(4, 50)]));
     assert_eq!(bench.report.drawn_generation(), 2);
     assert_close(&bench.read(), &[[150; 3]; 4], "both new");
+}
+
+#[test]
+fn planes_are_told_as_uploaded_and_as_drawn_once_each() {
+    let mut bench = Bench::new(1 << 20);
+    let timed = |id: u64| {
+        let mut plane = source(id, ElementType::U8, 1, [2, 2], vec![id as u8; 4]);
+        plane.timing = Some(Arc::new(PlaneTiming::new(9, PlaneId(id), Instant::now(), 0)));
+        plane
+    };
+    let [shown, ahead] = [1, 2].map(timed);
+    let mut scene = looking_at([2, 2], vec![draw(shown.clone(), [0.0, 255.0])]);
+    scene.prefetch = vec![Neighbour { plane: ahead.clone(), origin_yx: [0.0, 0.0] }];
+    bench.show(scene.clone());
+    let told = |bench: &Bench| {
+        bench.report.take_timed().into_iter().map(|event| (event.plane.0, event.stage)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&bench), [(1, TimedStage::Uploaded), (2, TimedStage::Uploaded), (1, TimedStage::Drawn)]);
+    scene.draws = vec![draw(ahead, [0.0, 255.0])];
+    bench.show(scene.clone());
+    assert_eq!(told(&bench), [(2, TimedStage::Drawn)]);
+    scene.draws = vec![draw(shown, [0.0, 255.0])];
+    bench.show(scene);
+    assert_eq!(told(&bench), []);
 }
 
 #[test]

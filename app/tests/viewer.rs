@@ -369,3 +369,117 @@ fn state_tells_the_range_of_each_channel_and_of_the_layer() {
     }
     assert!(place("Str(\"channel\"), Int(1)") < place("Str(\"channel\"), Int(2)"), "{told}");
 }
+
+#[test]
+fn a_preview_shows_another_place_of_a_slider_as_its_channel_would() {
+    let mut viewer = Viewer::default();
+    let pixels = |values: Vec<u16>| SentPayload::Pixels(values, [2, 2]);
+    let sent = |well, channel, values| Sent { address: at(well, channel), step: "Blur", payload: pixels(values) };
+    take(
+        &mut viewer,
+        batch(vec![
+            sent("A01", 1, vec![0, 100, 50, 25]),
+            sent("B02", 1, vec![100, 50, 0, 0]),
+            sent("A01", 2, vec![9, 9, 9, 7]),
+        ]),
+    );
+    let id = layer_id(&viewer, 0);
+    viewer.apply(ViewCommand::SetContrast(id, [0.0, 100.0]));
+    viewer.apply(ViewCommand::SetColormap(id, "viridis".into()));
+    let (well, axis) = viewer.axes.find("well").unwrap();
+    let [a01, b02] = ["A01", "B02"].map(|name| axis.id_of(&name.into()).unwrap());
+    let viridis = wellscope::colormap::by_name("viridis").unwrap().table;
+    let preview = viewer.preview_at(well, b02).unwrap();
+    assert_eq!(preview.colormap, "viridis");
+    let expected = [255, 128, 0, 0].map(|entry: usize| viridis[entry]).concat();
+    assert_eq!(preview.rgba(&viridis).unwrap(), expected);
+    let (channel, channels) = viewer.axes.find("channel").unwrap();
+    let other = viewer.preview_at(channel, channels.id_of(&2.into()).unwrap()).unwrap();
+    assert_eq!((other.colormap, other.contrast_limits), ("gray", [7.0, 9.0]), "settings of the channel that it shows");
+    assert_eq!(drawn(&viewer), [0], "nothing moved");
+
+    go(&mut viewer, "channel", 2);
+    assert!(viewer.preview_at(well, a01).is_some());
+    assert!(viewer.preview_at(well, b02).is_none(), "not received");
+    viewer.apply(ViewCommand::SetVisible(id, false));
+    assert!(viewer.preview_at(well, a01).is_none(), "a hidden layer would show nothing");
+}
+
+#[test]
+fn large_planes_get_a_thumbnail_with_their_statistics_and_small_ones_none() {
+    let mut viewer = Viewer::default();
+    let large = Sent { address: at("A01", 1), step: "Blur", payload: SentPayload::Flat(300, [200, 400]) };
+    let ingested = viewer.take_batch(batch(vec![large, flat("B02", 1, 5)]));
+    for job in &ingested.jobs {
+        let plane = &job.plane;
+        let bytes = plane.pixels.read().unwrap();
+        let raster = wellscope::viewer::preview::raster_of(plane, &bytes);
+        viewer.take_statistics(job, wellscope::statistics::measure(raster));
+    }
+    let planes: Vec<_> = viewer.layers[0].entries().filter_map(|(_, entry)| entry.as_plane()).collect();
+    let picture = planes[0].small_picture().unwrap();
+    let small = picture.raster();
+    assert_eq!((small.width, small.height, small.bytes.len()), (100, 50, 100 * 50 * 2));
+    assert!(small.bytes.as_chunks().0.iter().all(|value| u16::from_le_bytes(*value) == 300));
+    assert!(planes[1].thumbnail.is_none());
+    let own = planes[1].small_picture().unwrap();
+    assert_eq!(own.raster().bytes, &*planes[1].source.pixels.read().unwrap());
+}
+
+/// Plays the renderer: everything that is shown is uploaded and drawn in this frame.
+fn render(viewer: &mut Viewer, report: &wellscope::render::RenderReport) {
+    viewer.give_up_unseen();
+    for draw in viewer.resolve(&mut Default::default()).draws {
+        draw.plane.note_uploaded(report);
+        draw.plane.note_drawn(report);
+    }
+    report.update(|counts| counts.frames += 1);
+    // What the next update begins with.
+    viewer.frames_drawn = report.snapshot().frames;
+    viewer.take_timed(&report.take_timed());
+}
+
+#[test]
+fn latency_counts_planes_that_are_seen_as_they_arrive_once_each() {
+    let mut viewer = Viewer::default();
+    let report = wellscope::render::RenderReport::default();
+    let counts = |viewer: &Viewer| {
+        let latency = &viewer.layers[0].latency;
+        [&latency.stacked, &latency.uploaded, &latency.drawn, &latency.frames].map(|stage| stage.percentiles().count)
+    };
+    take(&mut viewer, batch(vec![flat("A01", 1, 1), flat("B02", 1, 2)]));
+    assert_eq!(counts(&viewer), [2, 0, 0, 0]);
+    render(&mut viewer, &report);
+    render(&mut viewer, &report);
+    assert_eq!(counts(&viewer), [2, 1, 1, 1], "B02 is not seen");
+    go(&mut viewer, "well", "B02");
+    render(&mut viewer, &report);
+    assert_eq!(counts(&viewer), [2, 1, 1, 1], "and when it is, it waited for the user, not for the viewer");
+
+    take(&mut viewer, batch(vec![flat("B02", 1, 3)]));
+    render(&mut viewer, &report);
+    assert_eq!(counts(&viewer), [3, 2, 2, 2], "a replaced plane is a new one");
+    let frames = viewer.layers[0].latency.frames.percentiles();
+    assert_eq!((frames.p50, frames.max), (1, 1), "drawn in the frame that took it in");
+    let id = layer_id(&viewer, 0);
+    viewer.apply(ViewCommand::SetVisible(id, false));
+    take(&mut viewer, batch(vec![flat("B02", 1, 4)]));
+    render(&mut viewer, &report);
+    viewer.apply(ViewCommand::SetVisible(id, true));
+    render(&mut viewer, &report);
+    assert_eq!(counts(&viewer), [4, 2, 2, 2], "hidden when it came");
+}
+
+#[test]
+fn a_plane_that_the_user_left_before_it_was_drawn_is_not_awaited() {
+    let mut viewer = Viewer::default();
+    let report = wellscope::render::RenderReport::default();
+    take(&mut viewer, batch(vec![flat("A01", 1, 1), flat("B02", 1, 2)]));
+    go(&mut viewer, "well", "B02");
+    render(&mut viewer, &report);
+    go(&mut viewer, "well", "A01");
+    render(&mut viewer, &report);
+    assert_eq!(viewer.layers[0].latency.drawn.percentiles().count, 0);
+    let told = format!("{:?}", viewer.latency());
+    assert!(told.contains("stacked") && told.contains("Str(\"count\"), Int(2)"), "{told}");
+}

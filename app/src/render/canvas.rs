@@ -147,6 +147,7 @@ impl Canvas {
         if !is_current && (uploads.count > 0 || self.drawn != Some((scene.generation, false)) || missing == 0) {
             let quads = self.quads(scene, &wanted);
             self.painter.paint(size, scene.background, colormaps, &quads, &self.pages);
+            self.shown.values().for_each(|draw| draw.plane.note_drawn(report));
             self.drawn = Some((scene.generation, missing == 0));
             report.update(|counts| counts.canvas_renders += 1);
         }
@@ -277,6 +278,7 @@ impl Canvas {
         self.ready.remove(&tile.key);
         uploads.left_bytes = uploads.left_bytes.saturating_sub(bytes);
         uploads.count += 1;
+        plane.note_uploaded(report);
         report.update(|counts| {
             counts.uploads += 1;
             counts.upload_bytes += bytes;

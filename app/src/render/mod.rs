@@ -16,6 +16,7 @@ pub mod scene;
 pub mod screenshot;
 pub mod texels;
 pub mod tiles;
+pub mod timing;
 
 use bevy::prelude::*;
 use bevy::render::renderer::{RenderDevice, RenderQueue};

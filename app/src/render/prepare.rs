@@ -153,7 +153,15 @@ mod tests {
 
     fn job(id: u64, level: u8) -> TileJob {
         let pixels = PlanePixels::from_vec((0..64).collect());
-        let plane = PlaneSource { id: PlaneId(id), width: 8, height: 8, samples: 1, element: ElementType::U8, pixels };
+        let plane = PlaneSource {
+            id: PlaneId(id),
+            width: 8,
+            height: 8,
+            samples: 1,
+            element: ElementType::U8,
+            pixels,
+            timing: None,
+        };
         TileJob { tile: Tiling::default().tile(PlaneId(id), [8, 8], level, 0, 0), plane }
     }
 

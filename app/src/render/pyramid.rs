@@ -255,7 +255,15 @@ mod tests {
     use proptest::prelude::*;
 
     fn plane(element: ElementType, samples: u8, [width, height]: [u32; 2], bytes: Vec<u8>) -> PlaneSource {
-        PlaneSource { id: PlaneId(1), width, height, samples, element, pixels: PlanePixels::from_vec(bytes) }
+        PlaneSource {
+            id: PlaneId(1),
+            width,
+            height,
+            samples,
+            element,
+            pixels: PlanePixels::from_vec(bytes),
+            timing: None,
+        }
     }
 
     fn whole(plane: &PlaneSource, level: u8) -> Vec<u8> {

@@ -1,15 +1,22 @@
 //! What the renderer has done, readable from everywhere: for settlement, the state reply, the status bar and tests.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bevy::prelude::Resource;
+
+use crate::render::timing::TimedEvent;
+
+/// Events that are kept for the main world, which takes them every frame; beyond that the oldest are dropped.
+const MOST_TIMED_EVENTS: usize = 4096;
 
 /// Counts since start. One report is shared by the main and the render world.
 #[derive(Resource, Clone, Default)]
 pub struct RenderReport {
     counts: Arc<Mutex<RenderCounts>>,
     is_awaited: Arc<AtomicBool>,
+    timed: Arc<Mutex<VecDeque<TimedEvent>>>,
     problems: Arc<Mutex<Vec<String>>>,
 }
 
@@ -68,6 +75,20 @@ impl RenderReport {
     /// What [`RenderReport::add_problem`] was given since the last call.
     pub fn take_problems(&self) -> Vec<String> {
         std::mem::take(&mut *self.problems.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Tells the main world that a plane has come further.
+    pub fn push_timed(&self, event: TimedEvent) {
+        let mut timed = self.timed.lock().unwrap_or_else(PoisonError::into_inner);
+        if timed.len() == MOST_TIMED_EVENTS {
+            timed.pop_front();
+        }
+        timed.push_back(event);
+    }
+
+    /// What was told since the last call.
+    pub fn take_timed(&self) -> Vec<TimedEvent> {
+        std::mem::take(&mut *self.timed.lock().unwrap_or_else(PoisonError::into_inner)).into()
     }
 
     /// Changes the counts.

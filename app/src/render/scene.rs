@@ -1,10 +1,13 @@
 //! What the canvas shows. Computed in the main world by plain functions, drawn in the render world.
 
 use std::ops::{Deref, Range};
+use std::sync::Arc;
 
 use bevy::prelude::Resource;
 use wellscope_protocol::dtype::ElementType;
 use wellscope_store::{PixelBytes, Pixels, StoreError};
+
+use crate::render::timing::PlaneTiming;
 
 /// Everything that one picture of the canvas depends on.
 #[derive(Resource, Clone, Default)]
@@ -124,6 +127,8 @@ pub struct PlaneSource {
     pub element: ElementType,
     /// Little-endian, C order, `height x width x samples` elements.
     pub pixels: PlanePixels,
+    /// Its way to the screen, for a plane that was shown when it arrived.
+    pub timing: Option<Arc<PlaneTiming>>,
 }
 
 /// Pixels of a plane: a part of a block of pixels that is in memory, on disk, or both.

@@ -112,7 +112,15 @@ mod tests {
     use crate::render::scene::{PlaneId, PlanePixels};
 
     fn plane(element: ElementType, samples: u8, width: u32, height: u32, bytes: Vec<u8>) -> PlaneSource {
-        PlaneSource { id: PlaneId(1), width, height, samples, element, pixels: PlanePixels::from_vec(bytes) }
+        PlaneSource {
+            id: PlaneId(1),
+            width,
+            height,
+            samples,
+            element,
+            pixels: PlanePixels::from_vec(bytes),
+            timing: None,
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Statistics of one plane: exact range, percentiles, histogram; and what contrast limits follow from them.
 //!
 //! [`plane_statistics`] measures a plane once, off the render thread; [`auto_limits`] chooses contrast limits;
-//! [`MergedStatistics`] adds planes up per channel and takes replaced ones out again, both exactly.
+//! [`MergedStatistics`] adds planes up per channel and takes replaced ones out again, both exactly; [`measure`] is what a
+//! worker does with a plane: statistics and a small picture ([`Thumbnail`]).
 //!
 //! Percentiles are exact for every element type. 8- and 16-bit values (float16 included) are counted one by one. Wider
 //! ones are turned into integers of the same order and narrowed down by 16 bits per pass, so that an outlier at 1e30
@@ -10,6 +11,7 @@
 mod histogram;
 mod merged;
 mod merged_bins;
+mod thumbnail;
 mod wide;
 
 use wellscope_protocol::dtype::ElementType;
@@ -17,6 +19,7 @@ use wellscope_protocol::dtype::ElementType;
 use histogram::Grid;
 pub use histogram::{HISTOGRAM_BINS, Histogram};
 pub use merged::{MergedStatistics, Totals};
+pub use thumbnail::{Look, Raster, THUMBNAIL_SIDE, Thumbnail, rgba_of, thumbnail_of};
 
 /// Part of all values that automatic contrast lets saturate, half at each end: 0.35 %, the default of Fiji's
 /// Enhance Contrast.
@@ -179,6 +182,29 @@ pub fn plane_statistics(element: ElementType, samples: u8, bytes: &[u8]) -> Plan
     statistics.samples = u32::from(samples.max(1));
     statistics.pixel_count = (bytes.len() / element.size_bytes()) as u64 / u64::from(statistics.samples);
     statistics
+}
+
+/// What a worker finds out of a plane.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Measurement {
+    /// Range, histogram, percentiles.
+    pub statistics: PlaneStatistics,
+    /// `None` for a plane that is its own thumbnail, or whose bytes do not fit its shape.
+    pub thumbnail: Option<Thumbnail>,
+}
+
+impl From<PlaneStatistics> for Measurement {
+    fn from(statistics: PlaneStatistics) -> Self {
+        Self { statistics, thumbnail: None }
+    }
+}
+
+/// Measures a plane and makes its thumbnail.
+pub fn measure(plane: Raster<'_>) -> Measurement {
+    Measurement {
+        statistics: plane_statistics(plane.element, plane.samples, plane.bytes),
+        thumbnail: thumbnail_of(plane),
+    }
 }
 
 /// Contrast limits for a plane that nobody has set limits for. Always finite, the first less than the second:
@@ -394,3 +420,5 @@ fn sorted_pairs(bytes: &[u8], index_of: impl Fn(u16) -> u16) -> impl Iterator<It
 mod merged_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod thumbnail_tests;

@@ -185,6 +185,7 @@ fn add_own_facts(state: &mut StateReply, viewer: &Viewer, facts: &Facts) {
             ]),
         ),
         ("statistics".into(), viewer.statistics()),
+        ("latency".into(), viewer.latency()),
         (
             "memory".into(),
             counts(&[

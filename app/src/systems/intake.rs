@@ -10,11 +10,12 @@ use wellscope_receiver::{ControlCall, Delivery};
 use crate::host::wake::Wake;
 use crate::render::RenderReport;
 use crate::signals::ExitRequested;
-use crate::statistics::{PlaneStatistics, plane_statistics};
+use crate::statistics::{Measurement, measure};
 use crate::systems::ViewerSystems;
 use crate::ui::problems::{Problems, Severity};
 use crate::viewer::Viewer;
 use crate::viewer::ingest::StatisticsJob;
+use crate::viewer::preview::raster_of;
 
 /// Time that intake may take from one frame. What is left over waits in the receiver's channel for the next frame, so a
 /// burst shows progress instead of freezing the window.
@@ -49,7 +50,7 @@ pub struct PendingCalls(pub Vec<ControlCall>);
 #[derive(Resource)]
 pub struct StatisticsWorkers {
     jobs: Sender<StatisticsJob>,
-    done: Receiver<(StatisticsJob, Result<PlaneStatistics, String>)>,
+    done: Receiver<(StatisticsJob, Result<Measurement, String>)>,
     backlog: VecDeque<StatisticsJob>,
     in_work: usize,
 }
@@ -72,7 +73,7 @@ impl StatisticsWorkers {
                     let measured = plane
                         .pixels
                         .read()
-                        .map(|bytes| plane_statistics(plane.element, plane.samples, &bytes))
+                        .map(|bytes| measure(raster_of(plane, &bytes)))
                         .map_err(|error| format!("An image cannot be measured, its pixels are lost: {error}"));
                     if finished.send((job, measured)).is_err() {
                         break;
@@ -104,7 +105,7 @@ fn take_statistics(
     while let Ok((job, measured)) = workers.done.try_recv() {
         workers.in_work -= 1;
         match measured {
-            Ok(statistics) => viewer.take_statistics(&job, statistics),
+            Ok(measured) => viewer.take_statistics(&job, measured),
             Err(sentence) => report.add_problem(sentence),
         }
     }

@@ -4,6 +4,7 @@ pub mod control;
 pub mod follow;
 pub mod intake;
 pub mod intensity;
+pub mod latency;
 pub mod memory;
 pub mod pictures;
 pub mod recall;

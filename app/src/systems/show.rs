@@ -4,6 +4,7 @@ use bevy::prelude::*;
 
 use crate::colormap::ColormapRows;
 use crate::host::wake::Wake;
+use crate::render::RenderReport;
 use crate::render::scene::Scene;
 use crate::systems::ViewerSystems;
 use crate::ui::canvas::CanvasArea;
@@ -47,6 +48,7 @@ fn resolve_scene(
     mut shown: ResMut<Shown>,
     mut problems: ResMut<Problems>,
     area: Res<CanvasArea>,
+    report: Res<RenderReport>,
 ) {
     if area.rect != scene.canvas {
         let size = [f64::from(area.rect.width), f64::from(area.rect.height)];
@@ -57,6 +59,10 @@ fn resolve_scene(
         return;
     }
     shown.revision = Some(viewer.revision);
+    if viewer.give_up_unseen() {
+        // Its times are told once it is drawn; one more frame shows them.
+        report.wake_when_drawn();
+    }
     let resolved = viewer.resolve(&mut rows);
     scene.generation += 1;
     scene.canvas = area.rect;

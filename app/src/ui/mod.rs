@@ -9,8 +9,10 @@ pub mod colormaps;
 mod contrast;
 mod histogram;
 mod icons;
+mod latency;
 mod layers;
 pub mod overlay;
+mod preview;
 pub mod probe;
 pub mod problems;
 pub mod shortcuts;
@@ -32,6 +34,7 @@ use crate::systems::recall::Recall;
 use crate::ui::canvas::CanvasArea;
 use crate::ui::colormaps::Swatches;
 use crate::ui::histogram::LimitDrag;
+use crate::ui::preview::PreviewTexture;
 use crate::ui::problems::Problems;
 use crate::ui::shortcuts::Action;
 use crate::ui::sliders::Jump;
@@ -74,6 +77,7 @@ pub struct UiState {
     swatches: Swatches,
     colormap_filter: String,
     limit_drag: Option<LimitDrag>,
+    preview: PreviewTexture,
     wheel_rest: f32,
     is_help_open: bool,
     shown_problems: u64,
@@ -200,7 +204,7 @@ pub fn lay_out(
         })
         .inner;
     let probe = pointer.hovered_data_yx.map(|at| probe::probe(viewer, at)).unwrap_or_default();
-    show_status(&mut root, status_place, &probe.text, status, problems);
+    show_status(&mut root, status_place, &probe.text, viewer, status, problems);
     problems::show_on_canvas(ctx, pointer.rect, problems);
     shortcuts::show_help(ctx, pointer.rect, &mut state.is_help_open);
     LaidOut { commands, canvas: pointer.area, actions, recalled: probe.on_disk }
@@ -214,9 +218,16 @@ fn keep_status_place(root: &mut Ui) -> egui::Rect {
         .inner
 }
 
-fn show_status(root: &mut Ui, place: egui::Rect, probe: &str, status: &ViewerStatus, problems: &Problems) {
+fn show_status(
+    root: &mut Ui,
+    place: egui::Rect,
+    probe: &str,
+    viewer: &Viewer,
+    status: &ViewerStatus,
+    problems: &Problems,
+) {
     let mut bar = root.new_child(UiBuilder::new().id_salt("status bar").max_rect(place));
-    status::show(&mut bar, probe, status, problems);
+    status::show(&mut bar, probe, viewer, status, problems);
 }
 
 fn panel_frame() -> Frame {

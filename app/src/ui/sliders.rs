@@ -12,7 +12,8 @@ use wellscope_protocol::component::ComponentValue;
 use wellscope_protocol::label::component_title;
 
 use super::icons::{Icon, icon_button};
-use super::{UiState, theme};
+use super::preview::PreviewTexture;
+use super::{UiState, preview, theme};
 use crate::viewer::Viewer;
 use crate::viewer::axes::{Axis, AxisId};
 use crate::viewer::command::ViewCommand;
@@ -86,7 +87,7 @@ fn show_slider(
         }
         let rest = VALUE_WIDTH + PLACE_WIDTH + ui.spacing().interact_size.y + 3.0 * ui.spacing().item_spacing.x;
         let track_width = (ui.available_width() - rest).max(40.0);
-        show_track(ui, viewer, (id, axis), place, track_width, is_focused, commands);
+        show_track(ui, viewer, (id, axis), place, track_width, is_focused, state, commands);
         if icon_button(ui, Icon::Next, place + 1 < axis.len(), "Next value (Right arrow)").clicked() {
             commands.push(ViewCommand::Step(id, 1));
         }
@@ -120,6 +121,7 @@ fn show_track(
     place: usize,
     width: f32,
     is_focused: bool,
+    state: &mut UiState,
     commands: &mut Vec<ViewCommand>,
 ) {
     let (rect, response) = ui.allocate_exact_size(vec2(width, ROW_HEIGHT), Sense::click_and_drag());
@@ -149,17 +151,27 @@ fn show_track(
     if notches != 0 {
         commands.push(ViewCommand::Step(id, notches));
     }
-    show_track_hint(viewer, axis, &rail, &received, response.on_hover_cursor(CursorIcon::PointingHand));
+    let response = response.on_hover_cursor(CursorIcon::PointingHand);
+    show_track_hint(viewer, (id, axis), &rail, &received, &response, &mut state.preview);
 }
 
-/// What lies under the pointer.
-fn show_track_hint(viewer: &Viewer, axis: &Axis, rail: &RangeInclusive<f32>, received: &[bool], response: Response) {
+/// What lies under the pointer: a small picture of the plane there, at once, so that a slider can be browsed by hovering.
+fn show_track_hint(
+    viewer: &Viewer,
+    (id, axis): (AxisId, &Axis),
+    rail: &RangeInclusive<f32>,
+    received: &[bool],
+    response: &Response,
+    textures: &mut PreviewTexture,
+) {
     let Some(pointer) = response.hover_pos().filter(|_| !response.dragged()) else { return };
     let target = place_at_x(rail, pointer.x, axis.len());
     let Some(value) = axis.sorted().get(target) else { return };
     let text = value_text(&axis.component, axis.value(*value), &viewer.names);
     let is_here = received.get(target).copied().unwrap_or_default();
-    response.on_hover_text_at_pointer(if is_here { text } else { format!("{text}, not received yet") });
+    let text = if is_here { text } else { format!("{text}, not received yet") };
+    let x = x_of_place(rail, target, axis.len());
+    preview::show(response, x, &text, viewer.preview_at(id, *value).as_ref(), textures);
 }
 
 fn paint_track(ui: &Ui, rect: Rect, rail: &RangeInclusive<f32>, received: &[bool]) {

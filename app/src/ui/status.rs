@@ -5,7 +5,8 @@ use bevy_egui::egui::{self, Align, Label, Layout, Popup, RichText, Sense, Ui, ve
 
 use super::icons::{self, Icon};
 use super::problems::{self, Problems};
-use super::{text, theme};
+use super::{latency, text, theme};
+use crate::viewer::Viewer;
 
 /// How much of something is used.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -70,10 +71,11 @@ impl ViewerStatus {
 }
 
 /// The bar's contents.
-pub(super) fn show(ui: &mut Ui, probe: &str, status: &ViewerStatus, problems: &Problems) {
+pub(super) fn show(ui: &mut Ui, probe: &str, viewer: &Viewer, status: &ViewerStatus, problems: &Problems) {
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
         ui.spacing_mut().item_spacing.x = 14.0;
         show_problem_count(ui, problems);
+        latency::show(ui, viewer.selected_layer());
         for (fact, hint) in status.facts().iter().rev() {
             // The values under the cursor keep at least half of the bar.
             if ui.available_width() < ui.ctx().content_rect().width() * 0.45 {

@@ -12,6 +12,7 @@ use wellscope_protocol::route::RouteKind;
 
 use super::*;
 use crate::render::scene::{CanvasRect, PlaneId, PlanePixels, PlaneSource};
+use crate::render::timing::{TimedEvent, TimedStage};
 use crate::statistics::plane_statistics;
 use crate::ui::problems::Severity;
 use crate::viewer::axes::AxisId;
@@ -26,6 +27,8 @@ struct Screen {
     problems: Problems,
     status: ViewerStatus,
     texts: Vec<String>,
+    /// Textures that were made, fonts not counted.
+    pictures: usize,
     modifiers: Modifiers,
     /// When egui wants the next frame.
     next_frame_in: Duration,
@@ -40,6 +43,7 @@ impl Screen {
             problems: Problems::default(),
             status,
             texts: Vec::new(),
+            pictures: 0,
             modifiers: Modifiers::NONE,
             next_frame_in: Duration::ZERO,
         }
@@ -61,6 +65,7 @@ impl Screen {
         let mut output = self.ctx.end_pass();
         let wishes = output.viewport_output.values().map(|viewport| viewport.repaint_delay);
         self.next_frame_in = wishes.min().unwrap_or(Duration::MAX);
+        self.pictures += output.textures_delta.set.iter().filter(|(id, _)| **id != egui::TextureId::default()).count();
         output.textures_delta.clear();
         self.texts = output.shapes.iter().flat_map(|clipped| texts_of(&clipped.shape)).collect();
         laid_out
@@ -134,6 +139,7 @@ fn plane() -> Plane {
         samples: 1,
         element: ElementType::U16,
         pixels: PlanePixels::from_vec(bytes),
+        timing: None,
     };
     Plane {
         source,
@@ -141,6 +147,7 @@ fn plane() -> Plane {
         source_shape_yx: None,
         voxel_spacing: None,
         statistics: Some(Arc::new(statistics)),
+        thumbnail: None,
         merged: None,
         item: Arc::new(ItemInfo { path: "a.tif".into(), address: Address::new(), shape: vec![3, 4] }),
         index_in_item: 0,
@@ -266,6 +273,54 @@ fn a_problem_is_on_the_canvas_until_it_is_dismissed() {
     screen.problems.dismiss("shared memory is gone");
     screen.settle(&viewer);
     assert!(!screen.shows("shared memory is gone"));
+}
+
+#[test]
+fn hovering_a_slider_shows_what_is_there_at_once() {
+    let viewer = viewer(&["A01", "B02", "C03"], &["A01", "B02"]);
+    let mut screen = Screen::new();
+    let area = screen.settle(&viewer).canvas.rect;
+    assert!(!screen.shows("B02"));
+    // The middle of the track: names and buttons are left of it, values and places right of it.
+    let y = (area.height as f32 + 774.0) / 2.0;
+    let hover = |screen: &mut Screen, x: f32| {
+        screen.frame(&viewer, vec![Event::PointerMoved(pos2(x, y))]);
+        screen.frame(&viewer, Vec::new());
+    };
+    hover(&mut screen, 690.0);
+    assert!(screen.shows("B02"), "{:?}", screen.texts);
+    assert_eq!(screen.texts.iter().filter(|text| *text == "1. Gaussian Blur").count(), 2, "list and preview");
+    assert_eq!(screen.pictures, 1);
+    let quiet = screen.frame(&viewer, Vec::new());
+    assert!(quiet.commands.is_empty(), "looking moves nothing");
+    hover(&mut screen, 985.0);
+    assert!(screen.shows("C03, not received yet"), "{:?}", screen.texts);
+    assert_eq!(screen.pictures, 1, "nothing new to draw");
+}
+
+#[test]
+fn the_status_bar_says_how_live_the_selected_layer_is() {
+    let mut viewer = viewer(&["A01"], &["A01"]);
+    let mut screen = Screen::new();
+    screen.settle(&viewer);
+    assert!(!screen.texts.iter().any(|text| text.starts_with("live")), "{:?}", screen.texts);
+    let event = |stage, since_received| TimedEvent { layer: 7, plane: PlaneId(1), stage, since_received, frames: 1 };
+    viewer.take_timed(&[
+        event(TimedStage::Uploaded, Duration::from_millis(8)),
+        event(TimedStage::Drawn, Duration::from_millis(12)),
+    ]);
+    screen.settle(&viewer);
+    assert!(screen.shows("live 12 ms"), "{:?}", screen.texts);
+    assert!(!screen.shows("on the GPU"), "closed until it is asked for");
+    // The figure is the rightmost of the bar, since there are no problems.
+    let at = pos2(1280.0 - 40.0, 787.0);
+    screen.frame(&viewer, vec![Event::PointerMoved(at)]);
+    screen.frame(&viewer, vec![press(at, true)]);
+    screen.frame(&viewer, vec![press(at, false)]);
+    screen.settle(&viewer);
+    for text in ["on the GPU", "8 ms", "drawn, in frames"] {
+        assert!(screen.shows(text), "{text} is missing from {:?}", screen.texts);
+    }
 }
 
 #[test]

@@ -20,6 +20,15 @@ pub fn bytes_text(bytes: u64) -> String {
     }
 }
 
+/// A time of some microseconds: `0.4 ms`, `12 ms`, `1.5 s`.
+pub fn duration_text(micros: u64) -> String {
+    match micros {
+        0..1_000 => format!("{} ms", number_text(micros as f64 / 1e3, 1)),
+        1_000..1_000_000 => format!("{} ms", number_text((micros as f64 / 1e3).round(), 3)),
+        _ => format!("{} s", number_text((micros as f64 / 1e5).round() / 10.0, 4)),
+    }
+}
+
 /// A count with its noun: `1 plane`, `12,480 planes`.
 pub fn count_text(count: u64, noun: &str) -> String {
     let digits = count.to_string();
@@ -53,6 +62,15 @@ pub fn number_text(value: f64, digits: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_have_the_digits_that_matter() {
+        let cases = [(0, "0 ms"), (420, "0.4 ms"), (12_345, "12 ms"), (999_400, "999 ms"), (1_549_000, "1.5 s")];
+        for (micros, text) in cases {
+            assert_eq!(duration_text(micros), text);
+        }
+        assert_eq!(duration_text(75_000_000), "75 s");
+    }
 
     #[test]
     fn byte_counts_have_three_digits() {

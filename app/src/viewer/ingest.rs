@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use wellscope_protocol::batch::{Address, ComponentDomain, ComponentNames, DisplayConfig, PlaneAxis, Shape};
 use wellscope_protocol::component::{ComponentMode, ComponentValue};
@@ -9,7 +10,7 @@ use wellscope_protocol::route::{Route, disambiguate};
 use wellscope_receiver::{ItemHead, ReceivedBatch, ReceivedImage, ReceivedItem, ReceivedPayload};
 
 use crate::render::scene::{PlaneId, PlanePixels, PlaneSource};
-use crate::statistics::PlaneStatistics;
+use crate::statistics::Measurement;
 use crate::viewer::Viewer;
 use crate::viewer::axes::{AxisId, ValueId};
 use crate::viewer::display::LayerDisplay;
@@ -77,7 +78,7 @@ impl Viewer {
             if routes.last() != Some(&item.route.key.0) && !routes.contains(&item.route.key.0) {
                 routes.push(item.route.key.0.clone());
             }
-            match self.take_item(item, payload, &batch.display_config, &mut ingested.jobs) {
+            match self.take_item(item, payload, &batch.display_config, batch.received_at, &mut ingested.jobs) {
                 Ok(()) => {
                     self.counters.items += 1;
                     ack.succeed();
@@ -106,12 +107,12 @@ impl Viewer {
         self.touch();
     }
 
-    /// Takes the statistics of a plane. Late ones, of planes replaced meanwhile, are dropped.
-    pub fn take_statistics(&mut self, job: &StatisticsJob, statistics: PlaneStatistics) {
+    /// Takes the statistics of a plane, and its thumbnail. Late ones, of planes replaced meanwhile, are dropped.
+    pub fn take_statistics(&mut self, job: &StatisticsJob, measured: impl Into<Measurement>) {
         self.counters.statistics += 1;
         let Some(layer) = self.layers.values_mut().find(|layer| layer.id == job.layer) else { return };
         let channel = layer.channel_of(&job.coordinate, &self.axes);
-        if layer.take_statistics(&job.coordinate, job.plane.id, channel, statistics) {
+        if layer.take_statistics(&job.coordinate, job.plane.id, channel, measured.into()) {
             self.touch();
         }
     }
@@ -146,6 +147,7 @@ impl Viewer {
         item: ItemHead,
         payload: ReceivedPayload,
         config: &DisplayConfig,
+        received_at: Instant,
         jobs: &mut Vec<StatisticsJob>,
     ) -> Result<(), UpsertError> {
         let route = item.route.clone();
@@ -159,7 +161,7 @@ impl Viewer {
             shape: if let ReceivedPayload::Image(image) = &payload { image.shape.clone() } else { Vec::new() },
         });
         match payload {
-            ReceivedPayload::Image(image) => self.take_image(layer_id, &route, info, &image, jobs),
+            ReceivedPayload::Image(image) => self.take_image(layer_id, &route, info, &image, received_at, jobs),
             ReceivedPayload::Shapes(shapes) | ReceivedPayload::Points(shapes) => {
                 self.take_shapes(layer_id, &route, &info, &item.shape_planes, shapes);
             }
@@ -182,6 +184,7 @@ impl Viewer {
         route: &Route,
         item: Arc<ItemInfo>,
         image: &ReceivedImage,
+        received_at: Instant,
         jobs: &mut Vec<StatisticsJob>,
     ) {
         let layout = &image.layout;
@@ -200,6 +203,7 @@ impl Viewer {
                 samples: layout.samples,
                 element: image.element,
                 pixels: PlanePixels::new(block, range),
+                timing: None,
             };
             jobs.push(StatisticsJob { layer, coordinate: coordinate.clone(), plane: source.clone() });
             let plane = Plane {
@@ -208,12 +212,14 @@ impl Viewer {
                 source_shape_yx: image.source_spatial_shape_yx,
                 voxel_spacing: image.voxel_spacing.clone(),
                 statistics: None,
+                thumbnail: None,
                 merged: None,
                 item: Arc::clone(&item),
                 index_in_item: index,
             };
             self.counters.planes += 1;
-            self.put(layer, coordinate, Entry::Plane(plane));
+            self.put(layer, coordinate.clone(), Entry::Plane(plane));
+            self.await_plane(layer, &coordinate, received_at);
         }
     }
 

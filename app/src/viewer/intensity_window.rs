@@ -366,7 +366,15 @@ mod tests {
     use crate::render::scene::{PlaneId, PlanePixels};
 
     fn plane(element: ElementType, height: u32, width: u32, bytes: Vec<u8>) -> PlaneSource {
-        PlaneSource { id: PlaneId(1), width, height, samples: 1, element, pixels: PlanePixels::from_vec(bytes) }
+        PlaneSource {
+            id: PlaneId(1),
+            width,
+            height,
+            samples: 1,
+            element,
+            pixels: PlanePixels::from_vec(bytes),
+            timing: None,
+        }
     }
 
     /// np.percentile by sorting.

@@ -9,10 +9,11 @@ use wellscope_protocol::component::ComponentValue;
 use wellscope_protocol::route::RouteKind;
 
 use crate::render::scene::{PlaneId, PlaneSource};
-use crate::statistics::PlaneStatistics;
+use crate::statistics::{Measurement, PlaneStatistics, Thumbnail};
 use crate::viewer::axes::{Axes, AxisId, ValueId};
 use crate::viewer::camera::Extent;
 use crate::viewer::display::LayerDisplay;
+use crate::viewer::latency::LayerLatency;
 
 /// Identity of a layer for as long as the viewer runs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -68,6 +69,8 @@ pub struct Plane {
     pub voxel_spacing: Option<VoxelSpacing>,
     /// Min, max, histogram; `None` until measured.
     pub statistics: Option<Arc<PlaneStatistics>>,
+    /// A small picture; `None` until measured, and for planes that are small themselves.
+    pub thumbnail: Option<Arc<Thumbnail>>,
     /// What the layer's merged statistics hold for this coordinate: of this plane, or until it is measured of the one that
     /// it replaced, so that ranges do not jump while a producer sends again.
     pub merged: Option<MergedPlane>,
@@ -139,6 +142,14 @@ impl Entry {
         }
     }
 
+    /// The plane, unless these are shapes or points.
+    pub fn as_plane(&self) -> Option<&Plane> {
+        match self {
+            Self::Plane(plane) => Some(plane),
+            Self::Shapes(_) => None,
+        }
+    }
+
     /// Whether it is the first plane of its item.
     pub fn opens_item(&self) -> bool {
         match self {
@@ -184,6 +195,8 @@ pub struct Layer {
     pub layer_values: Vec<(String, ComponentValue)>,
     /// How it is shown.
     pub display: LayerDisplay,
+    /// Times of its planes from the receiver to the screen.
+    pub latency: LayerLatency,
     /// Shown or hidden.
     pub visible: bool,
     /// Number of items received: a 3-D image is one item of several planes.
@@ -215,6 +228,7 @@ impl Layer {
             axes: Vec::new(),
             layer_values: Vec::new(),
             display,
+            latency: LayerLatency::default(),
             visible: true,
             item_count: 0,
             host_bytes: 0,
@@ -271,13 +285,14 @@ impl Layer {
         coordinate: &Coordinate,
         plane: PlaneId,
         channel: Option<ValueId>,
-        statistics: PlaneStatistics,
+        measured: Measurement,
     ) -> bool {
         let Some(Entry::Plane(held)) = self.entries.get_mut(coordinate) else { return false };
         if held.source.id != plane {
             return false;
         }
-        let statistics = Arc::new(statistics);
+        held.thumbnail = measured.thumbnail.map(Arc::new);
+        let statistics = Arc::new(measured.statistics);
         held.statistics = Some(Arc::clone(&statistics));
         let merged = MergedPlane { channel, statistics: Arc::clone(&statistics) };
         if let Some(replaced) = held.merged.replace(merged) {

@@ -11,9 +11,11 @@ pub mod command;
 pub mod display;
 pub mod ingest;
 pub mod intensity_window;
+pub mod latency;
 pub mod layer;
 pub mod overlay;
 mod payloads;
+pub mod preview;
 pub mod resolve;
 pub mod state;
 
@@ -23,6 +25,7 @@ use wellscope_protocol::batch::ComponentNames;
 
 use crate::viewer::axes::{Axes, AxisId};
 use crate::viewer::camera::{Camera, Extent};
+use crate::viewer::latency::Awaited;
 use crate::viewer::layer::{Layer, LayerId};
 
 /// Everything that is shown and how.
@@ -50,6 +53,10 @@ pub struct Viewer {
     pub counters: IngestCounters,
     /// Routes changed since the last completed settlement, in order of change.
     pub unsettled_routes: Vec<String>,
+    /// Frames drawn since start, as of the beginning of this update.
+    pub frames_drawn: u64,
+    /// Planes that are shown and not drawn yet; few, since each takes the place of another.
+    awaited: Vec<Awaited>,
     next_layer_id: u64,
     next_plane_id: u64,
     has_fitted: bool,
