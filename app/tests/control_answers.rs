@@ -241,7 +241,7 @@ fn the_state_sums_up_all_planes_of_an_item() {
     assert_eq!(number(&summaries[0], "nonzero_count"), 12, "of 18; one plane is 0");
     let shapes = layers(&reply)[1].get("payload_summaries").unwrap().items().unwrap().to_vec();
     assert_eq!(shapes.len(), 1);
-    assert_eq!(number(&shapes[0], "shape_count"), 2, "{}", shapes[0]);
+    assert_eq!(number(&shapes[0], "item_count"), 2, "over all planes");
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Intake: from the receiver's channel into the stacks, and statistics off the render thread.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bevy::prelude::*;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use indexmap::IndexMap;
 use wellscope_receiver::{ControlCall, Delivery};
 
 use crate::host::wake::Wake;
@@ -15,6 +15,7 @@ use crate::systems::ViewerSystems;
 use crate::ui::problems::{Problems, Severity};
 use crate::viewer::Viewer;
 use crate::viewer::ingest::StatisticsJob;
+use crate::viewer::layer::{Coordinate, LayerId};
 use crate::viewer::preview::raster_of;
 
 /// Time that intake may take from one frame. What is left over waits in the receiver's channel for the next frame, so a
@@ -51,7 +52,8 @@ pub struct PendingCalls(pub Vec<ControlCall>);
 pub struct StatisticsWorkers {
     jobs: Sender<StatisticsJob>,
     done: Receiver<(StatisticsJob, Result<Measurement, String>)>,
-    backlog: VecDeque<StatisticsJob>,
+    /// By place: a plane that is replaced before its turn is never measured, and its pixels are free at once.
+    backlog: IndexMap<(LayerId, Coordinate), StatisticsJob>,
     in_work: usize,
 }
 
@@ -82,7 +84,25 @@ impl StatisticsWorkers {
                 }
             })?;
         }
-        Ok(Self { jobs, done, backlog: VecDeque::new(), in_work: 0 })
+        Ok(Self { jobs, done, backlog: IndexMap::new(), in_work: 0 })
+    }
+
+    fn add(&mut self, job: StatisticsJob) {
+        self.backlog.insert((job.layer, job.coordinate.clone()), job);
+    }
+
+    /// Hands a job to the threads, or keeps it. `false`: they have enough.
+    fn send(&mut self, job: StatisticsJob) -> bool {
+        match self.jobs.try_send(job) {
+            Ok(()) => {
+                self.in_work += 1;
+                true
+            }
+            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => {
+                self.add(job);
+                false
+            }
+        }
     }
 
     /// Whether planes wait for their statistics.
@@ -131,7 +151,7 @@ fn take_deliveries(
         match delivery {
             Delivery::Batch(batch) => {
                 let ingested = viewer.take_batch(batch);
-                workers.backlog.extend(ingested.jobs);
+                ingested.jobs.into_iter().for_each(|job| workers.add(job));
                 for sentence in ingested.problems {
                     tracing::error!("{sentence}");
                     problems.report(Severity::Error, sentence);
@@ -165,23 +185,49 @@ fn feed_statistics(viewer: Res<Viewer>, mut workers: ResMut<StatisticsWorkers>) 
         .layers
         .values()
         .filter(|layer| layer.visible)
-        .filter_map(|layer| Some(layer.plane_at(&viewer.axes)?.source.id))
+        .filter_map(|layer| Some((layer.id, layer.coordinate_at(&viewer.axes)?)))
         .collect();
-    let workers = &mut *workers;
-    for id in shown {
-        if let Some(place) = workers.backlog.iter().position(|job| job.plane.id == id)
-            && let Some(job) = workers.backlog.remove(place)
+    for place in shown {
+        if let Some(job) = workers.backlog.swap_remove(&place)
+            && !workers.send(job)
         {
-            workers.backlog.push_front(job);
+            return;
         }
     }
-    while let Some(job) = workers.backlog.pop_front() {
-        match workers.jobs.try_send(job) {
-            Ok(()) => workers.in_work += 1,
-            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => {
-                workers.backlog.push_front(job);
-                break;
-            }
+    while let Some((_, job)) = workers.backlog.swap_remove_index(0) {
+        if !workers.send(job) {
+            return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::scene::{PlaneId, PlanePixels, PlaneSource};
+    use wellscope_protocol::dtype::ElementType;
+    use wellscope_store::Pixels;
+
+    #[test]
+    fn a_plane_that_is_replaced_before_its_turn_is_not_measured_and_its_pixels_are_free() {
+        let (wake, _woken) = Wake::with_channel();
+        let mut workers = StatisticsWorkers::start(&wake).unwrap();
+        let mut pixels = Vec::new();
+        for id in 1..=100 {
+            let block = Pixels::from_vec(vec![0; 16]);
+            let plane = PlaneSource {
+                id: PlaneId(id),
+                width: 4,
+                height: 4,
+                samples: 1,
+                element: ElementType::U8,
+                pixels: PlanePixels::new(block.clone(), 0..16),
+                timing: None,
+            };
+            pixels.push(block);
+            workers.add(StatisticsJob { layer: LayerId(1), coordinate: Coordinate::default(), plane });
+        }
+        assert_eq!(workers.waiting(), 1);
+        assert_eq!(pixels.iter().filter(|block| !block.is_last_reference()).count(), 1, "all but the last are free");
     }
 }
