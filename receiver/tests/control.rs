@@ -226,8 +226,8 @@ fn exchanges_are_recorded_whole_although_the_app_answers_later() {
     assert_eq!(viewer.send_batch(json!([])), success());
     viewer.next_batch();
     let slow = viewer.client();
-    let settle = ControlRequest::Settle.encode();
-    slow.send(settle.as_slice(), 0).unwrap();
+    let state = ControlRequest::State(Default::default()).encode();
+    slow.send(state.as_slice(), 0).unwrap();
     let call = next_call(&viewer);
     // Meanwhile: one more message, a ping, a request that is refused, one that needs no app.
     assert_eq!(viewer.send_batch(json!([])), success());
@@ -238,7 +238,7 @@ fn exchanges_are_recorded_whole_although_the_app_answers_later() {
         expected.push((2, request.to_vec(), viewer.control(request)));
     }
     call.replier.reply(ControlReply::error("error", "done"));
-    expected.push((1, settle, slow.recv_bytes(0).unwrap()));
+    expected.push((1, state, slow.recv_bytes(0).unwrap()));
 
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let expected: Vec<_> = expected
