@@ -99,7 +99,7 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub log_file: Option<PathBuf>,
 
-    /// Record what producers send, and the replies, into DIR, a new folder: a bug report that can be replayed
+    /// Record what producers send and clients ask, and the replies, into DIR, a new folder: a bug report that can be replayed
     #[arg(long, value_name = "DIR")]
     pub record: Option<PathBuf>,
 

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failing test should stop where it fails")]
 
-use wellscope_protocol::batch::{Batch, BatchError, BatchLimits, Payload, PixelSource, VariableSize};
+use wellscope_protocol::batch::{Batch, BatchError, BatchLimits, DecodedItems, Payload, PixelSource, VariableSize};
 use wellscope_protocol::component::{ComponentMode, ComponentValue};
 use wellscope_protocol::route::route_of;
 
@@ -295,4 +295,60 @@ fn shapes_keep_the_planes_that_their_indices_count_along() {
     assert_eq!(route.stack_components, ["z_index", "well"], "the planes have a slider");
     let error = Batch::decode(item(r#"{"z_index": []}"#).as_bytes(), &BatchLimits::default()).unwrap_err();
     assert!(error.to_string().contains("plane_component_values"), "{error}");
+}
+
+#[test]
+fn an_item_that_cannot_be_read_costs_only_itself_when_items_stand_alone() {
+    let item = |number: usize, fields: &str| {
+        format!(r#"{{"path":"/p/{number}","metadata":{{"well":"A01"}},"image_id":"id {number}",{fields}}}"#)
+    };
+    let bad_dtype =
+        r#""shape":[2,3],"dtype":"uint9","shm_name":"/napari_1","return_route":{"url":"tcp://127.0.0.1:4001"}"#;
+    let entries = [
+        item(0, IMAGE),
+        item(1, bad_dtype),
+        "7".to_owned(),
+        item(3, IMAGE),
+        item(4, r#""shape":[2,3],"dtype":"uint8","shm_name":"../secret""#),
+        // Half a surrogate pair, which only Python writes: readable after all.
+        item(5, &format!(r#"{IMAGE},"step_name":"a\ud800b""#)),
+    ];
+    let message = format!(r#"{{"type":"batch","images":[{}],"display_config":{{}}}}"#, entries.join(","));
+    let DecodedItems { batch, positions, refused } =
+        Batch::decode_items(message.as_bytes(), &BatchLimits::default()).unwrap();
+    assert_eq!(positions, [0, 3, 5]);
+    let paths: Vec<&str> = batch.items.iter().map(|item| item.path.as_str()).collect();
+    assert_eq!(paths, ["/p/0", "/p/3", "/p/5"]);
+    let told: Vec<_> = refused
+        .iter()
+        .map(|item| (item.index, item.path.as_str(), item.image_id.as_deref(), item.shm_name.as_deref()))
+        .collect();
+    assert_eq!(
+        told,
+        [(1, "/p/1", Some("id 1"), Some("napari_1")), (2, "", None, None), (4, "/p/4", Some("id 4"), None)]
+    );
+    assert_eq!(refused[0].ack_route.as_ref().unwrap().url, "tcp://127.0.0.1:4001");
+    for (item, found) in refused.iter().zip(["uint9", "a number", "../secret"]) {
+        assert!(item.error.to_string().contains(found), "{}", item.error);
+    }
+    // Where the producer hears of it, the first bad item refuses the batch.
+    let (text, reply_type) = refusal(&message);
+    assert!(text.starts_with("images[1]") && text.contains("uint9"), "{text}");
+    assert_eq!(reply_type, Some("batch"));
+}
+
+#[test]
+fn what_is_wrong_with_the_message_refuses_all_its_items() {
+    let whole = |text: &str| Batch::decode_items(text.as_bytes(), &BatchLimits::default()).unwrap_err().to_string();
+    let two = format!(r#"{{"path":"p","metadata":{{"well":"A01"}},{IMAGE}}},"#).repeat(2);
+    for (message, found) in [
+        ("{\"type\":".to_owned(), "not valid JSON"),
+        (r#"{"type":"batch","display_config":{}}"#.to_owned(), "'images'"),
+        (format!(r#"{{"type":"batch","display_config":7,"images":[{two}8]}}"#), "display_config"),
+    ] {
+        assert!(whole(&message).contains(found), "{}", whole(&message));
+    }
+    let limits = BatchLimits { max_batch_bytes: 11, ..BatchLimits::default() };
+    let message = format!(r#"{{"type":"batch","display_config":{{}},"images":[{two}8]}}"#);
+    assert!(Batch::decode_items(message.as_bytes(), &limits).unwrap_err().to_string().contains("11 at once"));
 }

@@ -233,7 +233,16 @@ proptest! {
             let position = position.index(frame.len());
             frame[position] = byte;
         }
-        let _ = Batch::decode(&frame, &BatchLimits::default());
+        let whole = Batch::decode(&frame, &BatchLimits::default());
+        // Both spellings agree on what is a good message.
+        match Batch::decode_items(&frame, &BatchLimits::default()) {
+            Ok(decoded) if decoded.refused.is_empty() => prop_assert_eq!(whole.unwrap(), decoded.batch),
+            Ok(decoded) => {
+                prop_assert!(whole.is_err());
+                prop_assert_eq!(decoded.positions.len(), decoded.batch.items.len());
+            }
+            Err(_) => prop_assert!(whole.is_err()),
+        }
     }
 
     #[test]

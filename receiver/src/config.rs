@@ -27,7 +27,7 @@ pub struct ReceiverConfig {
     pub port: u16,
     /// Whether producers request or publish.
     pub data_socket: DataSocket,
-    /// Folder into which messages, segments and replies of the data socket are written, up to [`Limits::max_recording_bytes`].
+    /// Folder into which messages, segments, control requests and all replies are written, up to [`Limits::max_recording_bytes`].
     pub record: Option<PathBuf>,
     /// Control port; `None`: the naming's offset (OpenHCS: 1000) above `port`.
     pub control_port: Option<u16>,

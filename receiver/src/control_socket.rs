@@ -19,6 +19,7 @@ use crate::counters::{self, Counters};
 use crate::delivery::{ControlCall, Delivery, Replier, Severity};
 use crate::outbox::Outbox;
 use crate::platform::ProcessMeter;
+use crate::record::{Asked, ControlRecorder};
 use crate::settling::Settling;
 use crate::text::printable;
 use crate::wake::{WakeSignal, Waker};
@@ -37,6 +38,7 @@ pub(crate) struct ControlThread {
     pub ports: (u16, u16),
     pub spelling: PongSpelling,
     pub max_pending_calls: usize,
+    pub recorder: Option<ControlRecorder>,
     pub meter: ProcessMeter,
 }
 
@@ -53,11 +55,18 @@ pub(crate) struct Answer {
     reply: Option<ControlReply>,
 }
 
+/// Who waits for a reply.
+struct Caller {
+    /// Frames before the empty one.
+    envelope: Vec<Vec<u8>>,
+    /// What was asked, where exchanges are recorded.
+    asked: Option<Asked>,
+}
+
 /// A request that the app has and a client waits for.
 struct PendingCall {
     call: u64,
-    /// Frames before the empty one: who asked.
-    envelope: Vec<Vec<u8>>,
+    caller: Caller,
     is_settle: bool,
     deadline: Instant,
 }
@@ -146,23 +155,28 @@ impl ControlThread {
     }
 
     fn answer(&mut self, pending: &mut Vec<PendingCall>, next_call: &mut u64, envelope: Vec<Vec<u8>>, request: &[u8]) {
-        let request = match catch_unwind(|| ControlRequest::decode(request)) {
+        let decoded = catch_unwind(|| ControlRequest::decode(request));
+        // Pings come several times a second and tell nothing: see the module of recordings.
+        let is_ping = matches!(decoded, Ok(Ok(ControlRequest::Ping)));
+        let recorder = self.recorder.as_ref().filter(|_| !is_ping);
+        let caller = Caller { envelope, asked: recorder.map(|recorder| recorder.asked(request)) };
+        let request = match decoded {
             Ok(Ok(request)) => request,
             Ok(Err(error)) => {
                 let text = error.to_string();
                 self.outbox.report(Severity::Warning, format!("A control request was refused. {}", printable(&text)));
-                return self.send(&envelope, &ControlReply::from(error));
+                return self.send(&caller, &ControlReply::from(error));
             }
             Err(_) => {
                 let text = "The viewer failed while it read this request. That is a bug of the viewer.";
                 self.outbox.report(Severity::Error, text.into());
-                return self.send(&envelope, &error_reply(text));
+                return self.send(&caller, &error_reply(text));
             }
         };
         match request {
             ControlRequest::Ping => {
                 let pong = self.pong();
-                self.send(&envelope, &ControlReply::Pong(pong));
+                self.send(&caller, &ControlReply::Pong(pong));
             }
             ControlRequest::Shutdown(shutdown) => {
                 if let Some(meant) = shutdown.process_identity
@@ -173,35 +187,29 @@ impl ControlThread {
                         "This viewer is process {} (started {}), not the process {} (started {}) that is to shut down.",
                         own.pid, own.create_time, meant.pid, meant.create_time
                     );
-                    return self.send(&envelope, &error_reply(text));
+                    return self.send(&caller, &error_reply(text));
                 }
                 tracing::info!("a client asked the viewer to shut down");
-                self.send(&envelope, &ControlReply::ShutdownAck);
+                self.send(&caller, &ControlReply::ShutdownAck);
                 self.outbox.deliver_or_keep(Delivery::ShutdownRequested);
             }
             ControlRequest::ClearState => {
                 self.outbox.deliver_or_keep(Delivery::Clear);
-                self.send(&envelope, &ControlReply::ClearStateAck);
+                self.send(&caller, &ControlReply::ClearStateAck);
             }
             ControlRequest::Unknown { type_name } => {
-                self.send(&envelope, &ControlReply::unsupported(&type_name));
+                self.send(&caller, &ControlReply::unsupported(&type_name));
             }
-            request => self.forward(pending, next_call, envelope, request),
+            request => self.forward(pending, next_call, caller, request),
         }
     }
 
-    fn forward(
-        &self,
-        pending: &mut Vec<PendingCall>,
-        next_call: &mut u64,
-        envelope: Vec<Vec<u8>>,
-        request: ControlRequest,
-    ) {
+    fn forward(&self, pending: &mut Vec<PendingCall>, next_call: &mut u64, caller: Caller, request: ControlRequest) {
         let is_settle = matches!(request, ControlRequest::Settle);
         // Calls past their deadline are pending no more, but may still wait for an app that takes nothing.
         if pending.len().max(self.outbox.waiting()) >= self.max_pending_calls {
             counters::add(&self.counters.controls_timed_out, 1);
-            return self.send(&envelope, &self.busy_reply(is_settle));
+            return self.send(&caller, &self.busy_reply(is_settle));
         }
         let patience = match request {
             ControlRequest::Settle => SETTLE_DEADLINE,
@@ -210,7 +218,7 @@ impl ControlThread {
         };
         let call = *next_call;
         *next_call += 1;
-        pending.push(PendingCall { call, envelope, is_settle, deadline: Instant::now() + patience });
+        pending.push(PendingCall { call, caller, is_settle, deadline: Instant::now() + patience });
         let lane = self.answers.clone();
         let replier = Replier::new(move |reply| {
             // Without the thread nobody waits for the answer either.
@@ -231,7 +239,7 @@ impl ControlThread {
         let reply = answer
             .reply
             .unwrap_or_else(|| error_reply("The viewer dropped this request without an answer; ask again."));
-        self.send(&waiting.envelope, &reply);
+        self.send(&waiting.caller, &reply);
     }
 
     fn expire(&self, pending: &mut Vec<PendingCall>) {
@@ -241,7 +249,7 @@ impl ControlThread {
                 return true;
             }
             counters::add(&self.counters.controls_timed_out, 1);
-            self.send(&waiting.envelope, &self.busy_reply(waiting.is_settle));
+            self.send(&waiting.caller, &self.busy_reply(waiting.is_settle));
             false
         });
     }
@@ -256,14 +264,20 @@ impl ControlThread {
         ControlReply::SettleAck(self.settling.running())
     }
 
-    fn send(&self, envelope: &[Vec<u8>], reply: &ControlReply) {
+    fn send(&self, caller: &Caller, reply: &ControlReply) {
         let counter = if matches!(reply, ControlReply::Error { .. }) {
             &self.counters.errors_replied
         } else {
             &self.counters.controls_answered
         };
         counters::add(counter, 1);
-        let frames = envelope.iter().cloned().chain([Vec::new(), reply.encode(self.spelling)]);
+        let reply = reply.encode(self.spelling);
+        if let (Some(recorder), Some(asked)) = (&self.recorder, &caller.asked)
+            && let Some(end) = recorder.exchange(asked, &reply)
+        {
+            self.outbox.report(Severity::Warning, end);
+        }
+        let frames = caller.envelope.iter().cloned().chain([Vec::new(), reply]);
         // A ROUTER never waits for a peer: one that is gone or does not read loses its reply.
         if let Err(error) = self.socket.send_multipart(frames, zmq::DONTWAIT) {
             tracing::debug!(%error, "a control reply could not be sent");

@@ -78,12 +78,14 @@ impl Receiver {
         control.set_linger(CONTROL_LINGER_MILLIS).map_err(system)?;
         let bound = endpoints::bind(&config, &context, &data, &control)?;
         let endpoints = bound.endpoints.clone();
-        let recorder =
-            config.record.as_deref().map(|folder| {
-                Recorder::create(folder, limits.max_recording_bytes).map(Mutex::new).map_err(|source| {
-                    StartError::Folder { action: "record into a new folder", path: folder.to_owned(), source }
-                })
-            });
+        let recorders = config.record.as_deref().map(|folder| {
+            Recorder::create(folder, limits.max_recording_bytes).map_err(|source| StartError::Folder {
+                action: "record into a new folder",
+                path: folder.to_owned(),
+                source,
+            })
+        });
+        let (recorder, control_recorder) = recorders.transpose()?.unzip();
 
         let counters = Arc::new(Counters::default());
         let stopping = Arc::new(AtomicBool::new(false));
@@ -130,7 +132,7 @@ impl Receiver {
         let intake = Intake {
             server: BatchServer {
                 data_socket: config.data_socket,
-                recorder: recorder.transpose()?,
+                recorder: recorder.map(Mutex::new),
                 store: config.store,
                 helpers: Helpers::of_machine(),
                 in_flight: InFlight::new(limits.max_in_flight_bytes, counters.clone(), stopping.clone()),
@@ -186,6 +188,7 @@ impl Receiver {
             ports: (endpoints.port, endpoints.control_port),
             spelling: config.pong_spelling,
             max_pending_calls: limits.max_pending_calls,
+            recorder: control_recorder,
             meter: ProcessMeter::new(),
         };
         receiver.socket_threads.push(spawn(THREAD_NAMES[2], move || control_thread.run())?);

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use wellscope_protocol::batch::{
-    Batch, BatchLimits, DisplayConfig, ImageLayout, ImagePayload, Item, Payload, PixelSource,
+    Batch, BatchError, BatchLimits, DecodedItems, DisplayConfig, ImageLayout, ImagePayload, Item, Payload, PixelSource,
+    RefusedItem,
 };
 use wellscope_protocol::dtype::ByteOrder;
 use wellscope_protocol::route::{Route, RouteError, route_of};
@@ -155,19 +156,35 @@ impl BatchServer {
     pub(crate) fn serve(&self, frame: &[u8], patience: Patience) -> Served {
         let (mut opened, mut left_out) = (Vec::new(), Vec::new());
         let received_at = Instant::now();
-        let batch = match Batch::decode(frame, &self.batch_limits()) {
-            Ok(batch) => batch,
+        let decoded = match self.decode(frame) {
+            Ok(decoded) => decoded,
             Err(error) => {
                 let refusal = Refusal { reply_type: error.reply_type().map(str::to_owned), text: error.to_string() };
                 return Served { outcome: Err(refusal), opened, left_out };
             }
         };
-        let names: Vec<String> = batch.items.iter().filter_map(left_name).map(str::to_owned).collect();
-        let outcome = self.receive(batch, received_at, patience, &mut opened, &mut left_out);
+        let names: Vec<String> = decoded.batch.items.iter().filter_map(left_name).map(str::to_owned).collect();
+        let unread = decoded.refused.iter().filter_map(|item| item.shm_name.clone());
+        let unread: Vec<String> = unread.filter(|name| may_be_left_behind(name)).collect();
+        let outcome = self.receive(decoded, received_at, patience, &mut opened, &mut left_out);
+        self.note_unopened(unread, &mut opened);
         if outcome.is_err() {
             self.note_unopened(names, &mut opened);
         }
         Served { outcome, opened, left_out }
+    }
+
+    /// A producer that publishes hears of no refusal, so an item that cannot be read costs only itself there.
+    fn decode(&self, frame: &[u8]) -> Result<DecodedItems, BatchError> {
+        let limits = self.batch_limits();
+        match self.data_socket {
+            DataSocket::Sub => Batch::decode_items(frame, &limits),
+            DataSocket::Rep => Batch::decode(frame, &limits).map(|batch| DecodedItems {
+                positions: (0..batch.items.len()).collect(),
+                batch,
+                refused: Vec::new(),
+            }),
+        }
     }
 
     /// Producers that leave their segments to us do so after an error too, so what a refused batch names is noted although none
@@ -183,15 +200,16 @@ impl BatchServer {
 
     fn receive(
         &self,
-        batch: Batch,
+        decoded: DecodedItems,
         received_at: Instant,
         patience: Patience,
         opened: &mut Vec<LeftSegment>,
         left_out: &mut Vec<String>,
     ) -> Result<ReceivedBatch, Refusal> {
+        let DecodedItems { batch, positions, refused } = decoded;
         let refuse = |text: String| Refusal { reply_type: Some("batch".into()), text };
 
-        let total_items = batch.items.len();
+        let total_items = batch.items.len() + refused.len();
         // The limits of one image and of the batch were checked while decoding, so this cannot overflow.
         let total_bytes = batch.items.iter().map(pixel_bytes).sum();
         let mut permit = patience
@@ -203,6 +221,7 @@ impl BatchServer {
                 whose_turn(&error)
             ))
         })?;
+        self.leave_out(refused, total_items, left_out);
         let waiting = Together::new(patience.waiting);
         let copier = Copier {
             store: &self.store,
@@ -212,8 +231,8 @@ impl BatchServer {
             stopping: &self.stopping,
         };
 
-        let mut items: Vec<ReceivedItem> = Vec::with_capacity(total_items);
-        let mut numbered = batch.items.into_iter().enumerate();
+        let mut items: Vec<ReceivedItem> = Vec::with_capacity(positions.len());
+        let mut numbered = positions.into_iter().zip(batch.items);
         loop {
             let mut chunk: Vec<(usize, Item, Result<Prepared, ImageError>)> = Vec::new();
             for (index, mut item) in numbered.by_ref().take(OPEN_AT_ONCE) {
@@ -269,6 +288,18 @@ impl BatchServer {
             component_names: batch.component_names,
             component_domain: batch.component_domain,
         })
+    }
+
+    /// Tells the senders of items that could not be read.
+    fn leave_out(&self, refused: Vec<RefusedItem>, total_items: usize, left_out: &mut Vec<String>) {
+        for RefusedItem { index, path, image_id, ack_route, error, .. } in refused {
+            let number = index + 1;
+            let text = format!("item {number} of {total_items}: {error}. Path: \"{}\"", printable(&path));
+            if let Some(image_id) = image_id {
+                self.outlet.refuse(image_id, ack_route, &text);
+            }
+            left_out.push(text);
+        }
     }
 
     /// Room in the store for all images of a batch.

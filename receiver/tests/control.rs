@@ -217,3 +217,35 @@ fn more_calls_than_may_wait_are_busy_at_once() {
     assert!(text(&ask(&viewer, &request), "message").contains("busy"));
     drop(clients);
 }
+
+#[test]
+fn exchanges_are_recorded_whole_although_the_app_answers_later() {
+    let recorded = tempfile::tempdir().unwrap();
+    let folder = recorded.path().join("case");
+    let viewer = start_with(Transport::Ipc, |config| config.record = Some(folder.clone()));
+    assert_eq!(viewer.send_batch(json!([])), success());
+    viewer.next_batch();
+    let slow = viewer.client();
+    let state = ControlRequest::State(Default::default()).encode();
+    slow.send(state.as_slice(), 0).unwrap();
+    let call = next_call(&viewer);
+    // Meanwhile: one more message, a ping, a request that is refused, one that needs no app.
+    assert_eq!(viewer.send_batch(json!([])), success());
+    viewer.next_batch();
+    ask(&viewer, PING);
+    let mut expected = Vec::new();
+    for request in [&b"no pickle"[..], &control_request("clear_state")] {
+        expected.push((2, request.to_vec(), viewer.control(request)));
+    }
+    call.replier.reply(ControlReply::error("error", "done"));
+    expected.push((1, state, slow.recv_bytes(0).unwrap()));
+
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let expected: Vec<_> = expected
+        .into_iter()
+        .map(|(after, request, reply)| json!({"after_messages": after, "request": hex(&request), "reply": hex(&reply)}))
+        .collect();
+    let lines = std::fs::read_to_string(folder.join("control.jsonl")).unwrap();
+    let found: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(found, expected);
+}

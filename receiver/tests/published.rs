@@ -98,12 +98,60 @@ fn a_missing_segment_costs_its_own_item_only() {
 }
 
 #[test]
+fn an_item_that_cannot_be_read_costs_itself_only() {
+    let viewer = start_subscriber(Transport::Ipc, |config| config.limits.late_unlink_millis = 1);
+    let (listener, socket) = (ack_listener(&viewer), publisher(&viewer));
+    let segments = [Segment::new(&[1; 4]), Segment::new(&[2; 4]), Segment::new(&[3; 4])];
+    let missing = fresh_name();
+    let item = |name: &str, dtype: &str, id: &str| image_with_id(name, &[2, 2], dtype, id);
+    publish(
+        &socket,
+        json!([
+            item(&segments[0].name, "uint8", "a"),
+            item(&segments[1].name, "uint9", "b"),
+            item(&missing, "uint8", "c"),
+            7,
+            item(&segments[2].name, "uint8", "e"),
+        ]),
+    );
+    let problem = viewer.next_problem();
+    assert!(problem.text.starts_with("Left out of a published batch: 3."), "{}", problem.text);
+    assert!(problem.text.contains("item 2 of 5") && problem.text.contains("uint9"), "{}", problem.text);
+    let batch = viewer.next_batch();
+    let kept: Vec<u8> = batch.items.iter().map(|item| pixels(item)[0]).collect();
+    assert_eq!(kept, [1, 3]);
+    let acks = [next_ack(&listener), next_ack(&listener)];
+    for (ack, (id, found)) in acks.iter().zip([("b", "uint9"), ("c", "image 3 of 5")]) {
+        assert_eq!((&ack["image_id"], &ack["status"]), (&json!(id), &json!("error")));
+        assert!(ack["error"].as_str().unwrap().contains(found), "{ack}");
+    }
+    batch.items.into_iter().for_each(|item| item.ack.succeed());
+    let acked: Vec<Value> = (0..2).map(|_| next_ack(&listener)["image_id"].clone()).collect();
+    assert_eq!(acked, ["a", "e"]);
+    assert_eq!(viewer.counters().items_received, 2);
+    eventually("the segment of the refused item is removed", || !segments[1].exists());
+}
+
+#[test]
+fn one_item_that_cannot_be_read_refuses_a_requested_batch() {
+    let viewer = start(Transport::Ipc);
+    let segment = Segment::new(&[1; 4]);
+    let images = json!([image(&segment.name, &[2, 2], "uint8"), image(&segment.name, &[2, 2], "uint9")]);
+    let text = error_text(&viewer.send_batch(images), Some("batch"));
+    assert!(text.contains("images[1]") && text.contains("uint9"), "{text}");
+    assert!(viewer.next_problem().text.contains("uint9"));
+    assert_eq!(viewer.counters().items_received, 0);
+}
+
+#[test]
 fn a_batch_that_cannot_be_read_is_acked_as_an_error_item_by_item() {
     let viewer = start_subscriber(Transport::Ipc, |_| ());
     let (listener, socket) = (ack_listener(&viewer), publisher(&viewer));
-    let items = json!([image_with_id("x", &[2, 2], "uint8", "a"), image_with_id("y", &[2, 2], "uint9", "b")]);
-    publish(&socket, items);
-    assert!(viewer.next_problem().text.contains("uint9"));
+    let items = json!([image_with_id("x", &[2, 2], "uint8", "a"), image_with_id("y", &[2, 2], "uint8", "b")]);
+    let mut message = batch(items);
+    message["display_config"] = json!(7);
+    socket.send(message.to_string().as_str(), 0).unwrap();
+    assert!(viewer.next_problem().text.contains("display_config"));
     for id in ["a", "b"] {
         let ack = next_ack(&listener);
         assert_eq!((&ack["image_id"], &ack["status"]), (&json!(id), &json!("error")));

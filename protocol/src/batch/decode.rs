@@ -12,9 +12,9 @@ use serde_json::value::RawValue;
 
 use super::error::{BatchError, ItemError};
 use super::from_pickle::{InlinePixels, PickledMessage, is_pickle, message_from_pickle};
-use super::item::{ItemContext, read_item};
+use super::item::{ItemContext, Sender, read_item, read_sender};
 use super::json_text::{for_each_entry, kind_of_json, standard_json};
-use super::{Batch, ComponentDomain, ComponentNames, DisplayConfig, LenientF64, Payload, VariableSize};
+use super::{AckRoute, Batch, ComponentDomain, ComponentNames, DisplayConfig, LenientF64, Payload, VariableSize};
 use crate::component::{ComponentMode, ComponentValue};
 
 /// How much one message may ask of the viewer. Checked before anything of that size is allocated.
@@ -71,30 +71,82 @@ struct WireBatch<'a> {
     dtype: Option<&'a RawValue>,
 }
 
+/// A batch of which each item stands for itself: see [`Batch::decode_items`].
+#[derive(Debug)]
+pub struct DecodedItems {
+    /// The batch, with the items that could be read.
+    pub batch: Batch,
+    /// Position in `images` of each item of `batch`, ascending.
+    pub positions: Vec<usize>,
+    /// The other items, in the order of `images`.
+    pub refused: Vec<RefusedItem>,
+}
+
+/// An item that cannot be read, and who is to hear of it.
+#[derive(Debug)]
+pub struct RefusedItem {
+    /// Position in `images`, from 0.
+    pub index: usize,
+    /// Its `path`, at most 512 characters; empty when it has none.
+    pub path: String,
+    /// Its `image_id`, for the error ack.
+    pub image_id: Option<String>,
+    /// Where that ack goes, when the item says so itself.
+    pub ack_route: Option<AckRoute>,
+    /// The segment that it named: some producers leave its removal to the viewer, whatever becomes of the item.
+    pub shm_name: Option<String>,
+    /// What is wrong with it.
+    pub error: ItemError,
+}
+
+/// What an item that cannot be read costs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum BadItem {
+    RefusesBatch,
+    IsLeftOut,
+}
+
 impl Batch {
     /// Decodes one frame of the data socket: a `batch` message, or a single image message (G0 to G2: an item's fields at
-    /// the top, with or without `type`). Either is JSON, or a pickle whose `data` are numpy arrays.
+    /// the top, with or without `type`). Either is JSON, or a pickle whose `data` are numpy arrays. One item that cannot be
+    /// read refuses the whole batch.
     ///
     /// Total: any bytes give a batch or an error.
     pub fn decode(frame: &[u8], limits: &BatchLimits) -> Result<Self, BatchError> {
-        if frame.len() as u64 > limits.max_frame_bytes {
-            return Err(BatchError::FrameTooLarge {
-                found_bytes: frame.len() as u64,
-                limit_bytes: limits.max_frame_bytes,
-            });
-        }
-        if is_pickle(frame) {
-            let PickledMessage { text, pixels } = message_from_pickle(frame, limits)?;
-            return decode_text(&text, limits, pixels);
-        }
-        let text = std::str::from_utf8(frame).map_err(|error| {
-            let position = error.valid_up_to();
-            BatchError::NotText { byte: frame.get(position).copied().unwrap_or_default(), position }
-        })?;
-        decode_text(text, limits, InlinePixels::new()).or_else(|error| match standard_json(text) {
-            Some(rewritten) => decode_text(&rewritten, limits, InlinePixels::new()),
-            None => Err(error),
-        })
+        decode_frame(frame, limits, BadItem::RefusesBatch).map(|decoded| decoded.batch)
+    }
+
+    /// As [`Batch::decode`], but an item that cannot be read costs only itself: publishers hear of no refusal, so nobody would
+    /// send the good items again.
+    ///
+    /// # Errors
+    /// What is wrong with the message as a whole: [`BatchError`] without [`BatchError::Item`].
+    pub fn decode_items(frame: &[u8], limits: &BatchLimits) -> Result<DecodedItems, BatchError> {
+        decode_frame(frame, limits, BadItem::IsLeftOut)
+    }
+}
+
+fn decode_frame(frame: &[u8], limits: &BatchLimits, bad_item: BadItem) -> Result<DecodedItems, BatchError> {
+    if frame.len() as u64 > limits.max_frame_bytes {
+        return Err(BatchError::FrameTooLarge { found_bytes: frame.len() as u64, limit_bytes: limits.max_frame_bytes });
+    }
+    if is_pickle(frame) {
+        let PickledMessage { text, pixels } = message_from_pickle(frame, limits)?;
+        return decode_text(&text, limits, pixels, bad_item);
+    }
+    let text = std::str::from_utf8(frame).map_err(|error| {
+        let position = error.valid_up_to();
+        BatchError::NotText { byte: frame.get(position).copied().unwrap_or_default(), position }
+    })?;
+    let strict = decode_text(text, limits, InlinePixels::new(), bad_item);
+    // An item may fail only because its text is not standard JSON inside.
+    let is_whole = matches!(&strict, Ok(decoded) if decoded.refused.is_empty());
+    if is_whole {
+        return strict;
+    }
+    match standard_json(text) {
+        Some(rewritten) => decode_text(&rewritten, limits, InlinePixels::new(), bad_item),
+        None => strict,
     }
 }
 
@@ -132,7 +184,12 @@ pub fn image_ids(frame: &[u8], max_items: usize) -> Vec<String> {
 }
 
 /// `pixels`: those of items that came as arrays beside the text.
-fn decode_text(text: &str, limits: &BatchLimits, mut pixels: InlinePixels) -> Result<Batch, BatchError> {
+fn decode_text(
+    text: &str,
+    limits: &BatchLimits,
+    mut pixels: InlinePixels,
+    bad_item: BadItem,
+) -> Result<DecodedItems, BatchError> {
     let whole: &RawValue =
         serde_json::from_str(text).map_err(|error| BatchError::NotJson { reason: error.to_string() })?;
     if !whole.get().starts_with('{') {
@@ -167,13 +224,20 @@ fn decode_text(text: &str, limits: &BatchLimits, mut pixels: InlinePixels) -> Re
     };
     let context = ItemContext { display_config: &display_config, limits };
     let mut items = Vec::with_capacity(entries.len());
+    let (mut positions, mut refused) = (Vec::with_capacity(entries.len()), Vec::new());
     let mut batch_bytes = 0u64;
     for (index, entry) in entries.into_iter().enumerate() {
-        let item = read_item(entry, pixels.remove(&index), &context).map_err(|source| BatchError::Item {
-            index,
-            path: path_of(entry),
-            source,
-        })?;
+        let item = match read_item(entry, pixels.remove(&index), &context) {
+            Ok(item) => item,
+            Err(error) => {
+                let Sender { path, image_id, ack_route, shm_name } = read_sender(entry);
+                if bad_item == BadItem::RefusesBatch {
+                    return Err(BatchError::Item { index, path, source: error });
+                }
+                refused.push(RefusedItem { index, path, image_id, ack_route, shm_name, error });
+                continue;
+            }
+        };
         if let Payload::Image(image) = &item.payload {
             batch_bytes = batch_bytes.saturating_add(image.size_bytes);
         }
@@ -181,15 +245,17 @@ fn decode_text(text: &str, limits: &BatchLimits, mut pixels: InlinePixels) -> Re
             return Err(BatchError::BatchTooLarge { needed_bytes: batch_bytes, limit_bytes: limits.max_batch_bytes });
         }
         items.push(item);
+        positions.push(index);
     }
-    // A timestamp is only informative; NaN would make equal batches unequal.
-    Ok(Batch {
+    let batch = Batch {
         items,
         display_config,
         component_names,
         component_domain,
+        // Only informative; NaN would make equal batches unequal.
         timestamp: timestamp.filter(|t| t.is_finite()),
-    })
+    };
+    Ok(DecodedItems { batch, positions, refused })
 }
 
 fn list_of_items<'a>(raw: &'a RawValue, limits: &BatchLimits) -> Result<Vec<&'a RawValue>, BatchError> {
@@ -203,19 +269,6 @@ fn list_of_items<'a>(raw: &'a RawValue, limits: &BatchLimits) -> Result<Vec<&'a 
     })
     .map_err(|error| BatchError::WrongField { field: "images", reason: super::reason(&error) })??;
     Ok(entries)
-}
-
-/// The `path` of an item that cannot be read, for the error.
-fn path_of(entry: &RawValue) -> String {
-    #[derive(Deserialize)]
-    struct OnlyPath {
-        path: Option<Value>,
-    }
-    if !entry.get().starts_with('{') {
-        return String::new();
-    }
-    let path = serde_json::from_str::<OnlyPath>(entry.get()).ok().and_then(|only| only.path);
-    path.as_ref().and_then(Value::as_str).unwrap_or_default().chars().take(512).collect()
 }
 
 fn field<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, field: &'static str) -> Result<Option<T>, BatchError> {

@@ -107,6 +107,44 @@ pub(super) fn read_item(
     })
 }
 
+/// What can be read of an item that cannot be read as a whole: whom its error names and reaches.
+#[derive(Default)]
+pub(super) struct Sender {
+    /// At most 512 characters.
+    pub(super) path: String,
+    pub(super) image_id: Option<String>,
+    pub(super) ack_route: Option<AckRoute>,
+    /// As sent, unless no segment has such a name.
+    pub(super) shm_name: Option<String>,
+}
+
+/// Fields that are missing or bad stay empty.
+pub(super) fn read_sender(entry: &RawValue) -> Sender {
+    #[derive(Deserialize)]
+    struct WireSender<'a> {
+        path: Option<Value>,
+        image_id: Option<Value>,
+        shm_name: Option<Value>,
+        #[serde(borrow)]
+        return_route: Option<&'a RawValue>,
+        #[serde(borrow)]
+        producer: Option<&'a RawValue>,
+    }
+    if !entry.get().starts_with('{') {
+        return Sender::default();
+    }
+    let Ok(wire) = serde_json::from_str::<WireSender<'_>>(entry.get()) else { return Sender::default() };
+    let text = |value: &Option<Value>| {
+        value.as_ref().and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    Sender {
+        path: text(&wire.path).unwrap_or_default().chars().take(512).collect(),
+        image_id: text(&wire.image_id),
+        shm_name: text(&wire.shm_name).and_then(|name| segment_name(name).ok()),
+        ack_route: read_ack_route(wire.return_route, wire.producer).unwrap_or_default(),
+    }
+}
+
 /// The planes that shapes lie on. Declared without shapes that use them, they are an image's business and not kept here.
 fn read_shape_planes(
     wire: &WireItem<'_>,

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use crate::component::{ComponentMode, ComponentValue};
 use crate::dtype::DType;
 
-pub use decode::{BatchLimits, image_ids};
+pub use decode::{BatchLimits, DecodedItems, RefusedItem, image_ids};
 pub use error::{BatchError, ItemError};
 use json_text::{LenientF64, non_finite, reason};
 

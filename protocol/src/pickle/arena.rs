@@ -5,11 +5,17 @@
 //! `encode(text, "latin1")`) stay references until then, so that repeating them costs nothing either.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use super::classes::{AllowedClass, ClassLayout, Global};
-use super::limits::{PickleError, PickleLimits};
+use super::limits::{BYTES_PER_STEP, PickleError, PickleLimits};
 use super::numpy::{NumpyArray, NumpyDtype};
 use super::value::{PickleEnum, PickleObject, PickleValue};
+
+/// Steps of making a node, which may allocate.
+const PUSH_STEPS: usize = 2;
+/// Steps of making an owned value, which allocates, is moved into its container, and ends one day.
+const BUILD_STEPS: usize = 4;
 
 type Fields = Vec<(Cow<'static, str>, PickleValue)>;
 
@@ -64,13 +70,43 @@ pub(super) struct ArrayNode {
     pub data: NodeId,
 }
 
-#[derive(Default)]
 pub(super) struct Arena<'a> {
     nodes: Vec<Node<'a>>,
+    steps_limit: usize,
+    steps_left: Cell<usize>,
 }
 
 impl<'a> Arena<'a> {
+    pub fn new(steps: usize) -> Self {
+        Self { nodes: Vec::new(), steps_limit: steps, steps_left: Cell::new(steps) }
+    }
+
+    /// Charges work before it is done.
+    pub fn take_steps(&self, steps: usize) -> Result<(), PickleError> {
+        match self.steps_left.get().checked_sub(steps) {
+            Some(left) => {
+                self.steps_left.set(left);
+                Ok(())
+            }
+            None => {
+                self.steps_left.set(0);
+                Err(PickleError::OverLimit { what: "steps of work", limit: self.steps_limit })
+            }
+        }
+    }
+
+    /// Charges bytes that are looked at or copied.
+    pub fn take_bytes(&self, bytes: usize) -> Result<(), PickleError> {
+        self.take_steps(bytes / BYTES_PER_STEP)
+    }
+
+    /// Work charged so far.
+    pub fn steps(&self) -> usize {
+        self.steps_limit - self.steps_left.get()
+    }
+
     pub fn push(&mut self, node: Node<'a>, limits: &PickleLimits) -> Result<NodeId, PickleError> {
+        self.take_steps(PUSH_STEPS)?;
         let too_many = PickleError::OverLimit { what: "values", limit: limits.nodes };
         if self.nodes.len() >= limits.nodes {
             return Err(too_many);
@@ -115,6 +151,7 @@ impl<'a> Arena<'a> {
         if depth > budget.limits.depth {
             return Err(PickleError::TooDeep { limit: budget.limits.depth });
         }
+        self.take_steps(1)?;
         budget.take_node()?;
         match self.node(id) {
             Node::Str(text) => budget.take_bytes(text.len()),
@@ -160,13 +197,17 @@ impl<'a> Arena<'a> {
 
     /// Only after [`Self::charge`], which bounds both the recursion and the memory.
     fn build(&self, id: NodeId) -> Result<PickleValue, PickleError> {
+        self.take_steps(BUILD_STEPS)?;
         Ok(match self.node(id) {
             Node::None => PickleValue::None,
             Node::Bool(value) => PickleValue::Bool(*value),
             Node::Int(value) => PickleValue::Int(*value),
             Node::UInt(value) => PickleValue::from(*value),
             Node::Float(value) => PickleValue::Float(*value),
-            Node::Str(text) => PickleValue::Str(text.to_string()),
+            Node::Str(text) => {
+                self.take_bytes(text.len())?;
+                PickleValue::Str(text.to_string())
+            }
             Node::Bytes(_) | Node::Latin1(_) => PickleValue::Bytes(self.build_bytes(id)?.into_owned()),
             Node::ByteArray(_) | Node::ByteArrayOf(_) => PickleValue::ByteArray(self.build_bytes(id)?.into_owned()),
             Node::List(items) => PickleValue::List(self.build_all(items)?),
@@ -208,10 +249,15 @@ impl<'a> Arena<'a> {
 
     fn build_bytes(&self, id: NodeId) -> Result<Cow<'_, [u8]>, PickleError> {
         match self.node(id) {
-            Node::Bytes(bytes) | Node::ByteArray(bytes) => Ok(Cow::Borrowed(bytes)),
+            // Borrowed here, copied by every caller.
+            Node::Bytes(bytes) | Node::ByteArray(bytes) => {
+                self.take_bytes(bytes.len())?;
+                Ok(Cow::Borrowed(bytes))
+            }
             Node::ByteArrayOf(inner) => self.build_bytes(*inner),
             Node::Latin1(inner) => {
                 let text = self.text(*inner).ok_or_else(|| bad("bytes", "encoded from something that is no text"))?;
+                self.take_bytes(text.len())?;
                 let bytes: Result<Vec<u8>, _> =
                     text.chars().map(|character| u8::try_from(u32::from(character))).collect();
                 bytes.map(Cow::Owned).map_err(|_| bad("bytes", "text beyond latin-1"))
@@ -230,6 +276,8 @@ impl<'a> Arena<'a> {
         };
         let shape = array.shape.map_or(Ok(Vec::new()), |shape| self.build_shape(shape))?;
         if array.fortran_order {
+            // One element after another.
+            self.take_steps(data.len() / dtype.size_bytes)?;
             NumpyArray::from_fortran_order(*dtype, shape, &data)
         } else {
             NumpyArray::from_parts(*dtype, shape, data.into_owned())

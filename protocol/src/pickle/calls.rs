@@ -9,8 +9,12 @@ use super::numpy::NumpyDtype;
 /// Arguments of a call. Real ones have at most five; longer tuples are refused before they are looked at.
 const MAX_ARGUMENTS: usize = 8;
 
+/// Steps of finding a global among those allowed.
+pub(super) const LOOKUP_STEPS: usize = 4;
+
 impl<'a> Machine<'a, '_> {
     pub(super) fn push_global(&mut self, module: &str, name: &str) -> Result<(), PickleError> {
+        self.arena.take_steps(LOOKUP_STEPS)?;
         self.push(Node::Global(find_global(module, name)?))
     }
 

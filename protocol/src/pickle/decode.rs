@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::arena::{Arena, Node, NodeId};
-use super::calls::find_global;
+use super::calls::{LOOKUP_STEPS, find_global};
 use super::classes::ClassLayout;
 use super::limits::{PickleError, PickleLimits};
 use super::opcode as op;
@@ -18,9 +18,17 @@ const NO_NODE: NodeId = NodeId::MAX;
 /// # Errors
 /// [`PickleError`] for anything that is no pickle, names a global off the allow-list, or exceeds `limits`.
 pub fn decode(bytes: &[u8], limits: &PickleLimits) -> Result<PickleValue, PickleError> {
-    let mut machine = Machine::new(bytes, limits)?;
-    let root = machine.run()?;
-    machine.arena.expand(root, limits)
+    decode_counting(bytes, limits).0
+}
+
+/// As [`decode`], and how many of [`PickleLimits::steps`] it took, whether it succeeded or not.
+pub fn decode_counting(bytes: &[u8], limits: &PickleLimits) -> (Result<PickleValue, PickleError>, usize) {
+    if bytes.len() > limits.message_bytes {
+        return (Err(PickleError::OverLimit { what: "bytes", limit: limits.message_bytes }), 0);
+    }
+    let mut machine = Machine::new(bytes, limits);
+    let value = machine.run().and_then(|root| machine.arena.expand(root, limits));
+    (value, machine.arena.steps())
 }
 
 pub(super) struct Machine<'a, 'l> {
@@ -41,22 +49,19 @@ pub(super) struct Machine<'a, 'l> {
 }
 
 impl<'a, 'l> Machine<'a, 'l> {
-    fn new(bytes: &'a [u8], limits: &'l PickleLimits) -> Result<Self, PickleError> {
-        if bytes.len() > limits.message_bytes {
-            return Err(PickleError::OverLimit { what: "bytes", limit: limits.message_bytes });
-        }
-        Ok(Self {
+    fn new(bytes: &'a [u8], limits: &'l PickleLimits) -> Self {
+        Self {
             bytes,
             at: 0,
             instruction_at: 0,
             limits,
-            arena: Arena::default(),
+            arena: Arena::new(limits.steps),
             stack: Vec::new(),
             marks: Vec::new(),
             memo: Vec::new(),
             memo_len: 0,
             opcodes: 0,
-        })
+        }
     }
 
     fn run(&mut self) -> Result<NodeId, PickleError> {
@@ -65,6 +70,7 @@ impl<'a, 'l> Machine<'a, 'l> {
             if self.opcodes > self.limits.opcodes {
                 return Err(PickleError::OverLimit { what: "instructions", limit: self.limits.opcodes });
             }
+            self.arena.take_steps(1)?;
             self.instruction_at = self.at;
             let opcode = self.byte()?;
             if opcode == op::STOP {
@@ -251,6 +257,7 @@ impl<'a, 'l> Machine<'a, 'l> {
                 let (Some(module), Some(name)) = (self.arena.text(module), self.arena.text(name)) else {
                     return Err(self.inconsistent("a global's name is not text"));
                 };
+                self.arena.take_steps(LOOKUP_STEPS)?;
                 let node = Node::Global(find_global(module, name)?);
                 self.push(node)
             }
@@ -334,6 +341,8 @@ impl<'a, 'l> Machine<'a, 'l> {
         let rest = &self.bytes[self.at..];
         let window = &rest[..rest.len().min(max_bytes + 1)];
         let length = window.iter().position(|byte| *byte == b'\n').ok_or_else(|| self.bad_text(what))?;
+        // At most `max_bytes` were looked at before they are charged.
+        self.arena.take_bytes(length)?;
         self.at += length + 1;
         Ok(&rest[..length])
     }
@@ -345,6 +354,7 @@ impl<'a, 'l> Machine<'a, 'l> {
 
     fn push_text(&mut self, length: u64) -> Result<(), PickleError> {
         let bytes = self.take(length)?;
+        self.arena.take_bytes(bytes.len())?;
         let text = std::str::from_utf8(bytes).map_err(|_| self.bad_text("text"))?;
         self.push(Node::Str(Cow::Borrowed(text)))
     }
@@ -494,6 +504,7 @@ impl<'a, 'l> Machine<'a, 'l> {
             .filter(|index| *index < self.limits.opcodes)
             .ok_or(PickleError::OverLimit { what: "memo entries", limit: self.limits.opcodes })?;
         if index >= self.memo.len() {
+            self.arena.take_bytes((index + 1 - self.memo.len()) * size_of::<NodeId>())?;
             self.memo.resize(index + 1, NO_NODE);
         }
         if self.memo[index] == NO_NODE {

@@ -15,12 +15,26 @@ pub struct PickleLimits {
     pub depth: usize,
     /// Containers open at once while reading (`MARK`s). Depth bounds it in honest pickles.
     pub marks: usize,
+    /// All work together, whatever it is; this bounds the time. A step took at most 17 ns where it was measured (tests/hostile_pickles.rs):
+    /// 1 per instruction and per value that is counted, 2 per value that is pushed, 4 per value that is built, 1 per element that
+    /// changes its order, 1 per 16 bytes that are looked at or copied.
+    pub steps: usize,
 }
 
+/// Bytes that one step looks at or copies.
+pub(super) const BYTES_PER_STEP: usize = 16;
+
 impl PickleLimits {
-    /// For requests on the control socket, which are small: real ones stay below 1 kB.
-    pub const CONTROL_REQUEST: Self =
-        Self { message_bytes: 1 << 20, nodes: 65_536, opcodes: 262_144, expanded_bytes: 1 << 20, depth: 32, marks: 64 };
+    /// For requests on the control socket, which are small: real ones stay below 1 kB and 3000 steps.
+    pub const CONTROL_REQUEST: Self = Self {
+        message_bytes: 1 << 20,
+        nodes: 65_536,
+        opcodes: 262_144,
+        expanded_bytes: 1 << 20,
+        depth: 32,
+        marks: 64,
+        steps: 300_000,
+    };
 
     /// For replies that our own client asked for. A `payloads` reply may hold many thousands of pixel values.
     pub const CONTROL_REPLY: Self = Self {
@@ -30,11 +44,14 @@ impl PickleLimits {
         expanded_bytes: 64 << 20,
         depth: 32,
         marks: 64,
+        steps: 128_000_000,
     };
 
     /// For a message on the data socket whose arrays travel inside the pickle: at most `bytes` of message and of pixels.
     pub const fn data_message(bytes: usize) -> Self {
-        Self { message_bytes: bytes, expanded_bytes: bytes, ..Self::CONTROL_REQUEST }
+        // As many values as `nodes` allows, and each byte read, copied and reordered: at most 3/16 + 1 steps.
+        let steps = (bytes.saturating_mul(2)).saturating_add(1_000_000);
+        Self { message_bytes: bytes, expanded_bytes: bytes, steps, ..Self::CONTROL_REQUEST }
     }
 }
 

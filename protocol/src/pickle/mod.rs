@@ -27,7 +27,7 @@ mod opcode;
 mod text;
 mod value;
 
-pub use decode::decode;
+pub use decode::{decode, decode_counting};
 pub use encode::encode;
 pub use limits::{PickleError, PickleLimits};
 pub use numpy::NumpyArray;

@@ -11,7 +11,7 @@ const MAX_AXES: usize = 32;
 pub(super) struct NumpyDtype {
     /// numpy's kind letter: one of `b i u f c`.
     kind: u8,
-    size_bytes: usize,
+    pub(super) size_bytes: usize,
     big_endian: bool,
 }
 
@@ -122,7 +122,9 @@ impl NumpyArray {
         check_size(dtype, &shape, data.len())?;
         let size = dtype.size_bytes;
         let mut c_order = Vec::with_capacity(data.len());
-        let strides: Vec<usize> = shape
+        // Axes of extent 1 are left out of the walk: with many of them each element would take as many turns.
+        let extents: Vec<usize> = shape.iter().copied().filter(|extent| *extent != 1).collect();
+        let strides: Vec<usize> = extents
             .iter()
             .scan(size, |stride, extent| {
                 let this = *stride;
@@ -131,17 +133,17 @@ impl NumpyArray {
                 Some(this)
             })
             .collect();
-        let mut index = vec![0; shape.len()];
+        let mut index = vec![0; extents.len()];
         let mut offset = 0;
         while c_order.len() < data.len() {
             c_order.extend_from_slice(&data[offset..offset + size]);
-            for axis in (0..shape.len()).rev() {
+            for axis in (0..extents.len()).rev() {
                 index[axis] += 1;
                 offset += strides[axis];
-                if index[axis] < shape[axis] {
+                if index[axis] < extents[axis] {
                     break;
                 }
-                offset -= strides[axis] * shape[axis];
+                offset -= strides[axis] * extents[axis];
                 index[axis] = 0;
             }
         }
@@ -244,6 +246,8 @@ mod tests {
         // [[1, 2, 3], [4, 5, 6]] column by column.
         let array = NumpyArray::from_fortran_order(dtype, vec![2, 3], &[1, 4, 2, 5, 3, 6]).unwrap();
         assert_eq!(array.data(), [1, 2, 3, 4, 5, 6]);
+        let thin = NumpyArray::from_fortran_order(dtype, vec![1, 2, 1, 3, 1], &[1, 4, 2, 5, 3, 6]).unwrap();
+        assert_eq!((thin.data(), thin.shape()), (&[1, 2, 3, 4, 5, 6][..], &[1, 2, 1, 3, 1][..]));
         let empty = NumpyArray::from_fortran_order(dtype, vec![0, 3], &[]).unwrap();
         assert_eq!(empty.shape(), [0, 3]);
     }
