@@ -1,10 +1,10 @@
 //! Intake: from the receiver's channel into the stacks, and statistics off the render thread.
 
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bevy::prelude::*;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use indexmap::IndexMap;
 use wellscope_receiver::{ControlCall, Delivery};
 
 use crate::host::wake::Wake;
@@ -46,6 +46,9 @@ pub struct Taken(pub u64);
 #[derive(Resource, Default)]
 pub struct PendingCalls(pub Vec<ControlCall>);
 
+/// Where a plane lies.
+type Place = (LayerId, Coordinate);
+
 /// Threads that measure planes. Both channels are bounded; jobs beyond that wait in a list, which holds references to
 /// pixels that the stacks hold anyway.
 #[derive(Resource)]
@@ -53,7 +56,9 @@ pub struct StatisticsWorkers {
     jobs: Sender<StatisticsJob>,
     done: Receiver<(StatisticsJob, Result<Measurement, String>)>,
     /// By place: a plane that is replaced before its turn is never measured, and its pixels are free at once.
-    backlog: IndexMap<(LayerId, Coordinate), StatisticsJob>,
+    backlog: HashMap<Place, StatisticsJob>,
+    /// Places in order of arrival, since a channel's limits come from its first image; some may have had their turn already.
+    order: VecDeque<Place>,
     in_work: usize,
 }
 
@@ -84,11 +89,14 @@ impl StatisticsWorkers {
                 }
             })?;
         }
-        Ok(Self { jobs, done, backlog: IndexMap::new(), in_work: 0 })
+        Ok(Self { jobs, done, backlog: HashMap::new(), order: VecDeque::new(), in_work: 0 })
     }
 
     fn add(&mut self, job: StatisticsJob) {
-        self.backlog.insert((job.layer, job.coordinate.clone()), job);
+        let place = (job.layer, job.coordinate.clone());
+        if self.backlog.insert(place.clone(), job).is_none() {
+            self.order.push_back(place);
+        }
     }
 
     /// Hands a job to the threads, or keeps it. `false`: they have enough.
@@ -99,7 +107,9 @@ impl StatisticsWorkers {
                 true
             }
             Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => {
-                self.add(job);
+                let place = (job.layer, job.coordinate.clone());
+                self.backlog.insert(place.clone(), job);
+                self.order.push_front(place);
                 false
             }
         }
@@ -188,14 +198,16 @@ fn feed_statistics(viewer: Res<Viewer>, mut workers: ResMut<StatisticsWorkers>) 
         .filter_map(|layer| Some((layer.id, layer.coordinate_at(&viewer.axes)?)))
         .collect();
     for place in shown {
-        if let Some(job) = workers.backlog.swap_remove(&place)
+        if let Some(job) = workers.backlog.remove(&place)
             && !workers.send(job)
         {
             return;
         }
     }
-    while let Some((_, job)) = workers.backlog.swap_remove_index(0) {
-        if !workers.send(job) {
+    while let Some(place) = workers.order.pop_front() {
+        if let Some(job) = workers.backlog.remove(&place)
+            && !workers.send(job)
+        {
             return;
         }
     }
@@ -227,7 +239,7 @@ mod tests {
             pixels.push(block);
             workers.add(StatisticsJob { layer: LayerId(1), coordinate: Coordinate::default(), plane });
         }
-        assert_eq!(workers.waiting(), 1);
+        assert_eq!((workers.waiting(), workers.order.len()), (1, 1));
         assert_eq!(pixels.iter().filter(|block| !block.is_last_reference()).count(), 1, "all but the last are free");
     }
 }
