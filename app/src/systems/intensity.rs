@@ -52,7 +52,7 @@ impl IntensityWindows {
     pub fn ask(&self, viewer: &Viewer, options: &IntensityWindowOptions, replier: Replier) {
         let window = match viewer.plan_intensity_window(options) {
             Ok(window) => window,
-            Err(refusal) => return replier.reply(refusal),
+            Err(refusal) => return replier.reply(*refusal),
         };
         if let Err(TrySendError::Full((_, replier)) | TrySendError::Disconnected((_, replier))) =
             self.wishes.try_send((window, replier))

@@ -52,7 +52,7 @@ impl Viewer {
                 let measured = window.measure();
                 self.finish_intensity_window(&window, measured)
             }
-            Err(reply) => reply,
+            Err(reply) => *reply,
         }
     }
 
@@ -60,8 +60,11 @@ impl Viewer {
     ///
     /// # Errors
     /// The reply to a wish that cannot be fulfilled.
-    pub fn plan_intensity_window(&self, options: &IntensityWindowOptions) -> Result<IntensityWindow, ControlReply> {
-        self.intensity_window(options).map_err(|message| ControlReply::error("intensity_window_ack", message))
+    pub fn plan_intensity_window(
+        &self,
+        options: &IntensityWindowOptions,
+    ) -> Result<IntensityWindow, Box<ControlReply>> {
+        self.intensity_window(options).map_err(|message| Box::new(ControlReply::error("intensity_window_ack", message)))
     }
 
     /// Sets the limits that were measured.
