@@ -35,7 +35,8 @@ pub(crate) struct LeftSegment {
 
 /// Where acks of this receiver go, and how to get them to the ack thread.
 pub(crate) struct AckOutlet {
-    pub sender: Sender<Ack>,
+    /// Boxed: a bounded channel holds room for as many as it may, 65,536 of them, from the start.
+    pub sender: Sender<Box<Ack>>,
     pub counters: Arc<Counters>,
     /// For items without a return route (G1 to G3).
     pub shared_url: String,
@@ -114,7 +115,7 @@ impl AckOutlet {
         if !reachable {
             tracing::warn!(url = %printable(&url), "an ack to another host is not sent, because this viewer serves this machine only");
         }
-        if !reachable || self.sender.try_send(Ack { url, ack }).is_err() {
+        if !reachable || self.sender.try_send(Box::new(Ack { url, ack })).is_err() {
             counters::add(&self.counters.acks_dropped, 1);
         }
     }
@@ -151,7 +152,7 @@ fn is_local(url: &str) -> bool {
 /// What the thread owns.
 pub(crate) struct AckThread {
     pub context: zmq::Context,
-    pub acks: Receiver<Ack>,
+    pub acks: Receiver<Box<Ack>>,
     pub left_segments: Receiver<LeftSegment>,
     /// Disconnects when the receiver ends.
     pub stop: Receiver<()>,
@@ -190,7 +191,7 @@ impl AckThread {
             };
             select! {
                 recv(self.acks) -> ack => match ack {
-                    Ok(ack) => self.send(&mut sockets, ack),
+                    Ok(ack) => self.send(&mut sockets, *ack),
                     Err(_) => break,
                 },
                 recv(self.left_segments) -> segment => match segment {
@@ -209,7 +210,7 @@ impl AckThread {
             sockets.retain(|open| open.used_at + CLOSE_AFTER_IDLE > now);
         }
         while let Ok(ack) = self.acks.try_recv() {
-            self.send(&mut sockets, ack);
+            self.send(&mut sockets, *ack);
         }
         left.into_iter().map(|(_, segment)| segment).chain(self.left_segments.try_iter()).for_each(|segment| {
             self.unlink(&segment);

@@ -54,8 +54,9 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a closing control socket tries to get its last replies out; only clients that do not read make it wait.
 const CONTROL_LINGER_MILLIS: i32 = 200;
 
-/// Segments that wait for the ack thread, which takes them at once.
-const LEFT_SEGMENTS_QUEUE: usize = 65_536;
+/// Segments that wait for the ack thread, which takes them at once. The channel's memory is all used sooner or later, so that it is
+/// no larger than it needs to be.
+const LEFT_SEGMENTS_QUEUE: usize = 4_096;
 
 impl Receiver {
     /// Binds the endpoints and starts serving. `wake` is called after each delivery.
