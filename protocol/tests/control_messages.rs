@@ -407,6 +407,8 @@ fn summaries_equal_the_real_ones() {
         data_type: "image".to_owned(),
         path: "/plate/A01_s1_w1.tif".to_owned(),
         components: components.clone(),
+        source_frame: SourceFrame::default(),
+        aggregate_component_values: vec![],
         content: PayloadContent::Array {
             shape: vec![16, 24],
             dtype: "uint16".to_owned(),
@@ -418,6 +420,8 @@ fn summaries_equal_the_real_ones() {
         data_type: "shapes".to_owned(),
         path: "/plate/A01_s1_w1.roi.zip".to_owned(),
         components,
+        source_frame: SourceFrame::default(),
+        aggregate_component_values: vec![],
         content: PayloadContent::Shapes {
             count: 3,
             coordinate_count: 10,
@@ -481,6 +485,8 @@ fn payload_records_equal_the_real_ones() {
             data_type: "image".to_owned(),
             path: "/plate/A01_s1_w1.tif".to_owned(),
             components,
+            source_frame: SourceFrame::default(),
+            aggregate_component_values: vec![],
             content: PayloadContent::Array {
                 shape: vec![16, 24],
                 dtype: "uint16".to_owned(),
@@ -544,7 +550,14 @@ fn values_beyond_the_limit_are_left_out_and_the_reply_says_why() {
         omitted: Some(ArrayOmission::MaxArrayElements(0)),
     };
     let content = PayloadContent::Array { shape: vec![1], dtype: "uint8".to_owned(), nonzero_count: 1, min_max: None };
-    let summary = PayloadSummary { data_type: "image".to_owned(), path: String::new(), components: vec![], content };
+    let summary = PayloadSummary {
+        data_type: "image".to_owned(),
+        path: String::new(),
+        components: vec![],
+        source_frame: SourceFrame::default(),
+        aggregate_component_values: vec![],
+        content,
+    };
     let record = PayloadRecord {
         summary,
         axis_indices: vec![],

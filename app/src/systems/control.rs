@@ -262,8 +262,12 @@ fn take_screenshots(
     waiting.0 = left;
 }
 
-/// Writes the PNG where the client wants it, under a name that tells time, port and title, as the incumbent's does.
-fn save(picture: &Picture, request: &ScreenshotRequest, title: &str, port: u16) -> Result<ControlReply, String> {
+/// Writes the PNG where the client wants it, under a name that tells time, port and title, as the incumbent's does. The reply says
+/// where.
+///
+/// # Errors
+/// A sentence for the client, when the folder is no absolute path or cannot be written.
+pub fn save(picture: &Picture, request: &ScreenshotRequest, title: &str, port: u16) -> Result<ControlReply, String> {
     let folder = Path::new(&request.output_dir_path);
     if !folder.is_absolute() {
         return Err(format!("the folder must be an absolute path, {:?} was asked for", request.output_dir_path));

@@ -149,7 +149,13 @@ fn plane() -> Plane {
         statistics: Some(Arc::new(statistics)),
         thumbnail: None,
         merged: None,
-        item: Arc::new(ItemInfo { path: "a.tif".into(), address: Address::new(), shape: vec![3, 4] }),
+        item: Arc::new(ItemInfo {
+            path: "a.tif".into(),
+            address: Address::new(),
+            shape: vec![3, 4],
+            planes: Vec::new(),
+            source_frame: Default::default(),
+        }),
         index_in_item: 0,
     }
 }

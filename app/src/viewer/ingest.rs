@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use wellscope_protocol::batch::{Address, ComponentDomain, ComponentNames, DisplayConfig, PlaneAxis, Shape};
 use wellscope_protocol::component::{ComponentMode, ComponentValue};
+use wellscope_protocol::control::SourceFrame;
 use wellscope_protocol::route::{Route, disambiguate};
 use wellscope_receiver::{ItemHead, ReceivedBatch, ReceivedImage, ReceivedItem, ReceivedPayload};
 
@@ -159,6 +160,16 @@ impl Viewer {
             path: item.path.clone(),
             address: item.address.clone(),
             shape: if let ReceivedPayload::Image(image) = &payload { image.shape.clone() } else { Vec::new() },
+            planes: match &payload {
+                ReceivedPayload::Image(image) => image.layout.plane_axes.clone(),
+                ReceivedPayload::Shapes(_) | ReceivedPayload::Points(_) => item.shape_planes.clone(),
+            },
+            source_frame: match &payload {
+                ReceivedPayload::Image(image) => {
+                    SourceFrame { origin_yx: image.spatial_origin_yx, shape_yx: image.source_spatial_shape_yx }
+                }
+                ReceivedPayload::Shapes(_) | ReceivedPayload::Points(_) => SourceFrame::default(),
+            },
         });
         match payload {
             ReceivedPayload::Image(image) => self.take_image(layer_id, &route, info, &image, received_at, jobs),

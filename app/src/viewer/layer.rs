@@ -4,8 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use wellscope_protocol::batch::{Address, ProducerIdentity, Shape, VoxelSpacing};
+use wellscope_protocol::batch::{Address, PlaneAxis, ProducerIdentity, Shape, VoxelSpacing};
 use wellscope_protocol::component::ComponentValue;
+use wellscope_protocol::control::SourceFrame;
 use wellscope_protocol::route::RouteKind;
 
 use crate::render::scene::{PlaneId, PlaneSource};
@@ -122,6 +123,10 @@ pub struct ItemInfo {
     pub address: Address,
     /// Shape of the array as sent, numpy order; empty for shapes and points.
     pub shape: Vec<u64>,
+    /// Components that its planes run over, slowest first, with one value per plane.
+    pub planes: Vec<PlaneAxis>,
+    /// Where an image lies in a bigger frame, as sent.
+    pub source_frame: SourceFrame,
 }
 
 /// What lies at one coordinate of a layer.
@@ -408,10 +413,12 @@ impl Layer {
     }
 }
 
+/// What shapes cover, with the frames that they lie in, as crops of images do.
 fn shapes_extent(shapes: &[Shape]) -> Option<Extent> {
-    shapes
-        .iter()
-        .flat_map(|shape| shape.geometry.bounding_points())
+    let points = shapes.iter().flat_map(|shape| shape.geometry.bounding_points());
+    let frames = shapes.iter().filter_map(Shape::source_spatial_shape_yx);
+    points
         .map(|point| Extent { min_yx: point, max_yx: point })
+        .chain(frames.map(|frame| Extent::of_image([0.0, 0.0], frame)))
         .reduce(Extent::union)
 }

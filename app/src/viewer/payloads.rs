@@ -130,6 +130,8 @@ impl Viewer {
                         data_type: data_type(layer.kind).to_owned(),
                         path: entry.item().path.clone(),
                         components: self.components_of(layer, coordinate, entry),
+                        source_frame: entry.item().source_frame,
+                        aggregate_component_values: NamedValues::new(),
                         content,
                     },
                     axis_indices: local.of(coordinate),

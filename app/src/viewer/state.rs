@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use wellscope_protocol::batch::{Address, ProducerIdentity, Shape};
+use wellscope_protocol::batch::{Address, PlaneAxis, ProducerIdentity, Shape};
 use wellscope_protocol::control::{
     LayerState, NamedValues, NativeIntensity, PayloadContent, PayloadSummary, ShapeBounds, StateOptions, StateReply,
     Viewport,
@@ -16,6 +16,7 @@ use wellscope_protocol::route::RouteKind;
 use crate::statistics::{PlaneStatistics, Totals, ValueRange};
 use crate::viewer::Viewer;
 use crate::viewer::axes::{AxisId, ValueId};
+use crate::viewer::camera::Extent;
 use crate::viewer::layer::{Entry, ItemInfo, Layer, Plane};
 
 impl Viewer {
@@ -89,7 +90,7 @@ impl Viewer {
             component_values: items
                 .iter()
                 .take(value_limit)
-                .map(|entries| address_values(&entries[0].item().address))
+                .map(|entries| scalar_components(entries[0].item()))
                 .collect(),
             component_value_count: items.len() as u64,
             payload_summaries: items.iter().take(summary_limit).map(|entries| summary(layer.kind, entries)).collect(),
@@ -246,6 +247,17 @@ pub(super) fn address_values(address: &Address) -> NamedValues {
     address.iter().map(|(component, value)| (component.clone(), value.into())).collect()
 }
 
+/// Component values that all planes of an item share.
+fn scalar_components(item: &ItemInfo) -> NamedValues {
+    let mut components = address_values(&item.address);
+    for axis in item.planes.iter().filter(|axis| !item.address.contains_key(&axis.component)) {
+        if let [only] = &axis.values[..] {
+            components.push((axis.component.clone(), only.into()));
+        }
+    }
+    components
+}
+
 pub(super) fn identity_values(identity: &ProducerIdentity) -> NamedValues {
     let text = |value: &Option<String>| PickleValue::from(value.clone());
     vec![
@@ -275,10 +287,14 @@ fn summary(kind: RouteKind, entries: &[&Entry]) -> PayloadSummary {
         Entry::Shapes(set) => Some(set),
         Entry::Plane(_) => None,
     });
+    let values =
+        |axis: &PlaneAxis| (axis.component.clone(), PickleValue::tuple(axis.values.iter().map(PickleValue::from)));
     PayloadSummary {
         data_type: data_type(kind).to_owned(),
         path: item.path.clone(),
-        components: address_values(&item.address),
+        components: scalar_components(item),
+        source_frame: item.source_frame,
+        aggregate_component_values: item.planes.iter().map(values).collect(),
         content: match planes.first() {
             Some(first) => array_content(first, &planes),
             None => shapes_content(sets.flat_map(|set| &set.shapes)),
@@ -332,9 +348,12 @@ pub(super) fn shapes_content<'s>(shapes: impl Iterator<Item = &'s Shape>) -> Pay
         coordinates += shape.geometry.wire_coordinate_count() as u64;
         match shape.source_spatial_shape_yx() {
             None => missing += 1,
-            Some([height, width]) => {
-                let inside = |[y, x]: &[f64; 2]| (0.0..height).contains(y) && (0.0..width).contains(x);
-                outside += u64::from(!points.iter().all(inside));
+            Some(frame) => {
+                // Outlines run along the edges of pixels, half a pixel beyond the centres of the outermost ones (openhcs 0.8.6).
+                let Extent { min_yx, max_yx } = Extent::of_image([0.0, 0.0], frame);
+                let is_inside =
+                    |point: &[f64; 2]| (0..2).all(|axis| (min_yx[axis]..=max_yx[axis]).contains(&point[axis]));
+                outside += u64::from(!points.iter().all(is_inside));
             }
         }
         for [y, x] in points {

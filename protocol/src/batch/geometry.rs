@@ -56,11 +56,16 @@ impl ShapeGeometry {
 }
 
 impl Shape {
-    /// Extent `[y, x]` of the frame that the shape was found in, in pixels, where its metadata says it
-    /// (`source_spatial_shape_yx`, openhcs 0.8.6).
-    pub fn source_spatial_shape_yx(&self) -> Option<[f64; 2]> {
+    /// Extent `[y, x]` of the frame that the shape lies in, in pixels, where its metadata says a usable one
+    /// (`source_spatial_shape_yx`).
+    ///
+    /// Its coordinates count from that frame's first pixel already: a producer that finds shapes in a crop adds the crop's
+    /// `spatial_origin_yx` before it sends them (polystore 0.2.19, `roi.py`), and openhcs 0.8.6 draws them as sent. So the origin in
+    /// the metadata tells only where the crop was, and must not be added again.
+    pub fn source_spatial_shape_yx(&self) -> Option<[u64; 2]> {
         let sides = self.metadata.get("source_spatial_shape_yx")?.as_array()?;
-        Some([sides.first()?.as_f64()?, sides.get(1)?.as_f64()?])
+        let side = |index: usize| sides.get(index)?.as_u64().filter(|side| (1..=u64::from(u32::MAX)).contains(side));
+        Some([side(0)?, side(1)?])
     }
 }
 

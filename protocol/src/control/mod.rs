@@ -17,7 +17,7 @@ mod state;
 
 pub use payloads::{
     ArrayOmission, ArrayValues, LayerPayloads, PayloadContent, PayloadRecord, PayloadSummary, PayloadsReply,
-    ShapeBounds, shape_payload,
+    ShapeBounds, SourceFrame, shape_payload,
 };
 pub use pong::{Application, Pong, PongSpelling, ProcessIdentity, ProcessUsage};
 pub use reply::{

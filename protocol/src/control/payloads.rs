@@ -44,6 +44,15 @@ pub enum PayloadContent {
     },
 }
 
+/// Where an image lies in a bigger frame that it was cut from, as its producer said it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SourceFrame {
+    /// `spatial_origin_yx`: place of the first pixel, in pixels.
+    pub origin_yx: Option<[i64; 2]>,
+    /// `source_spatial_shape_yx`: extent of the frame, in pixels.
+    pub shape_yx: Option<[u64; 2]>,
+}
+
 /// One item of a layer.
 #[derive(Clone, PartialEq, Debug)]
 pub struct PayloadSummary {
@@ -53,6 +62,11 @@ pub struct PayloadSummary {
     pub path: String,
     /// Its component values.
     pub components: NamedValues,
+    /// Where it lies, for images. openhcs 0.8.6 leaves out what was not sent.
+    pub source_frame: SourceFrame,
+    /// Components that the planes of an item run over, each with a tuple of values; empty for an item of one plane, and for a plane
+    /// described by itself.
+    pub aggregate_component_values: NamedValues,
     /// What it holds.
     pub content: PayloadContent,
 }
@@ -64,10 +78,20 @@ impl PayloadSummary {
             ("path", self.path.as_str().into()),
             ("components", dict_of(&self.components)),
         ];
+        let kind = match &self.content {
+            PayloadContent::Array { .. } => "ndarray",
+            PayloadContent::Shapes { .. } => "list",
+        };
+        items.push(("payload_type", kind.into()));
+        let SourceFrame { origin_yx, shape_yx } = self.source_frame;
+        items.extend(origin_yx.map(|origin| ("spatial_origin_yx", PickleValue::tuple(origin))));
+        items.extend(shape_yx.map(|shape| ("source_spatial_shape_yx", PickleValue::tuple(shape))));
+        if !self.aggregate_component_values.is_empty() {
+            items.push(("aggregate_component_values", dict_of(&self.aggregate_component_values)));
+        }
         match &self.content {
             PayloadContent::Array { shape, dtype, nonzero_count, min_max } => {
                 items.extend([
-                    ("payload_type", "ndarray".into()),
                     ("shape", PickleValue::tuple(shape.iter().copied())),
                     ("dtype", dtype.as_str().into()),
                     ("size", shape.iter().product::<u64>().into()),
@@ -83,7 +107,6 @@ impl PayloadSummary {
                 bounds,
             } => {
                 items.extend([
-                    ("payload_type", "list".into()),
                     ("item_count", (*count).into()),
                     ("nonzero_count", (*count).into()),
                     ("shape_payload_count", (*count).into()),
