@@ -178,9 +178,9 @@ def latency(bench: Bench) -> list[Figure]:
     if "latency" not in facts:
         return [Figure(name, at_most(2.0), None, "frames", note="not available: state has no key wellscope.latency")]
     say(f"latency: {control.printable(facts['latency'])}")
-    found = percentiles_of(facts["latency"], "frames_to_drawn")
+    found = percentiles_of(facts["latency"], "frames")
     if not found:
-        raise CannotMeasure(f"no frames_to_drawn with p50 in {facts['latency']}")
+        raise CannotMeasure(f"no frames with p50 in {facts['latency']}")
     return [
         Figure(name, at_most(2.0), float(max(found)), "frames", raw={"latency": control.printable(facts["latency"])})
     ]

@@ -21,6 +21,7 @@ mod memory;
 mod spill;
 mod spill_file;
 mod store;
+mod warm;
 
 pub use block::{PixelBytes, Pixels};
 pub use error::StoreError;

@@ -54,6 +54,13 @@ impl Memory {
         matches!(self, Self::Large(map) if map.len() >= bytes && map.len() - bytes <= bytes / 8 + PAGE_BYTES)
     }
 
+    /// Has the system provide all pages now.
+    pub(crate) fn touch(&mut self) {
+        if let Self::Large(map) = self {
+            map.iter_mut().step_by(PAGE_BYTES).for_each(|byte| *byte = 0);
+        }
+    }
+
     /// Large memory is worth keeping for the next buffer.
     pub(crate) fn is_large(&self) -> bool {
         matches!(self, Self::Large(_))

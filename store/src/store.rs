@@ -12,6 +12,7 @@ use crate::extents::{FreeList, UNIT_BYTES, units_of};
 use crate::memory::{BufferMut, Bytes, Memory};
 use crate::spill::{self, Disk, Order};
 use crate::spill_file::{OpenFile, SpillFile, open_unnamed};
+use crate::warm::Demand;
 
 /// Limits and place of a [`Store`].
 #[derive(Clone, Debug)]
@@ -39,6 +40,8 @@ pub struct StoreUsage {
     /// Pixels in memory: blocks, buffers being filled, bytes that somebody still holds, and buffers kept for reuse. Large
     /// memory that was let go counts until the spill thread has given it back to the system, a moment later.
     pub memory_bytes: u64,
+    /// Of them, buffers that are ready for the next pixels.
+    pub ready_bytes: u64,
     /// The limit; `u64::MAX`: none.
     pub memory_limit_bytes: u64,
     /// Bytes of the spill file in use, in units of 4 KiB.
@@ -80,6 +83,8 @@ pub(crate) struct Shared {
     room: Condvar,
     /// Signalled when the spill thread has something to do.
     pub(crate) work: Condvar,
+    /// Signalled when a large buffer was asked for.
+    pub(crate) warming: Condvar,
     pub(crate) order: Mutex<Order>,
     pub(crate) disk: Mutex<Disk>,
     pub(crate) open_file: OpenFile,
@@ -124,6 +129,15 @@ pub(crate) struct Ledger {
     pub(crate) unused: Vec<Memory>,
     pub(crate) discarded: Vec<Arc<dyn SpillFile>>,
     pub(crate) closing: bool,
+    /// What was asked for last, for whoever keeps buffers ready.
+    pub(crate) demand: Option<Demand>,
+}
+
+impl Ledger {
+    /// Counts memory that is about to be made.
+    pub(crate) fn count(&mut self, bytes: u64) {
+        self.memory_bytes += bytes;
+    }
 }
 
 /// Small enough to be no loss, large enough for a batch or two of the next images.
@@ -143,6 +157,10 @@ impl Store {
     /// [`NoThread`](StoreError::NoThread) when the system gives no thread.
     pub fn open(config: StoreConfig) -> Result<Self, StoreError> {
         Self::open_with(config, Box::new(open_unnamed))
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
     }
 
     pub(crate) fn open_with(config: StoreConfig, open_file: OpenFile) -> Result<Self, StoreError> {
@@ -234,6 +252,7 @@ impl Store {
         let ledger = locked(&shared.ledger);
         StoreUsage {
             memory_bytes: ledger.memory_bytes,
+            ready_bytes: ledger.idle_bytes,
             memory_limit_bytes: shared.config.memory_limit_bytes,
             disk_bytes,
             disk_limit_bytes: shared.config.disk_limit_bytes,
@@ -271,6 +290,7 @@ impl Drop for Handle {
         drop(ledger);
         self.shared.free_unused();
         self.shared.work.notify_all();
+        self.shared.warming.notify_all();
         self.shared.room.notify_all();
     }
 }
@@ -317,6 +337,7 @@ impl Shared {
             ledger: Mutex::default(),
             room: Condvar::new(),
             work: Condvar::new(),
+            warming: Condvar::new(),
             order: Mutex::default(),
             disk: Mutex::new(Disk { free: FreeList::new(config.disk_limit_bytes / UNIT_BYTES), file: None }),
             open_file,
@@ -354,7 +375,24 @@ impl Shared {
                 memory
             }
         };
+        if memory.is_large() {
+            self.ledger().note_demand(bytes);
+            self.warming.notify_one();
+        }
         Ok(BufferMut(Bytes::new(memory, bytes, self.clone())))
+    }
+
+    /// Whether one more buffer may be made ahead of need.
+    pub(crate) fn has_room_to_prepare(&self, ledger: &Ledger, bytes: u64) -> bool {
+        ledger.idle_bytes + bytes <= self.max_idle_bytes
+            && ledger.memory_bytes.saturating_add(ledger.wanted_bytes).saturating_add(bytes) <= self.target_bytes
+    }
+
+    /// Takes memory that was made ahead of need, counted already: its pages are touched here, so that nobody waits for that.
+    pub(crate) fn add_ready(&self, memory: Option<Memory>, bytes: usize) {
+        let Some(mut memory) = memory else { return self.uncount(Memory::cost(bytes)) };
+        memory.touch();
+        self.give_back(memory);
     }
 
     fn take_idle(&self, bytes: usize) -> Option<Memory> {

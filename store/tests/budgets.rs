@@ -36,6 +36,14 @@ fn put(store: &Store, len: usize, seed: u64) -> Result<Pixels, StoreError> {
     Ok(store.keep(admission, buffer))
 }
 
+fn wait_until(is_so: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < PATIENCE, "it never became so");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 fn assert_within(usage: &StoreUsage) {
     assert!(usage.memory_bytes <= usage.memory_limit_bytes, "{usage:?}");
     assert!(usage.disk_bytes <= usage.disk_limit_bytes, "{usage:?}");
@@ -311,4 +319,35 @@ fn fifty_thousand_small_blocks_cost_little_beside_their_pixels() {
     println!("{overhead} bytes of overhead per block");
     assert!(overhead < 400, "{overhead} bytes of overhead per block");
     assert_eq!(store.usage().memory_bytes, COUNT * 4096);
+}
+
+#[test]
+fn buffers_are_made_ready_between_batches_and_given_back_when_nobody_asks() {
+    const BUFFER: usize = 8 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), 1024 * MIB, 0);
+    store.keep_warm().unwrap();
+    let deadline = || Instant::now() + PATIENCE;
+    let first = store.buffer(BUFFER, deadline()).unwrap();
+    // As many as 64 MiB hold, and one in use.
+    wait_until(|| store.usage().ready_bytes == 8 * BUFFER as u64);
+    assert_eq!(store.usage().memory_bytes, 9 * BUFFER as u64);
+    let before = store.usage();
+    let more: Vec<_> = (0..8).map(|_| store.buffer(BUFFER, deadline()).unwrap()).collect();
+    assert_eq!(store.usage().buffers_reused - before.buffers_reused, 8, "all of them were ready");
+    assert!(more.iter().all(|buffer| buffer.iter().all(|byte| *byte == 0)));
+    drop((first, more));
+    wait_until(|| store.usage().memory_bytes == 0);
+}
+
+#[test]
+fn nothing_is_made_ready_beyond_the_limit() {
+    const BUFFER: usize = 4 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), 16 * MIB, 0);
+    store.keep_warm().unwrap();
+    let held: Vec<_> = (0..3).map(|_| store.buffer(BUFFER, Instant::now() + PATIENCE).unwrap()).collect();
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(store.usage().memory_bytes <= 16 * MIB, "{:?}", store.usage());
+    drop(held);
 }

@@ -1,6 +1,7 @@
 //! Where the viewer runs: in a window, or headless with the same picture and no window system.
 
 pub mod adapters;
+pub mod background;
 mod display;
 mod headless;
 pub mod idle;

@@ -86,6 +86,21 @@ pub struct PlaneDraw {
     pub interpolation: Interpolation,
 }
 
+impl PlaneDraw {
+    /// Whether it gives the same picture. Pixels are compared by identity.
+    pub fn shows_the_same(&self, other: &Self) -> bool {
+        self.layer == other.layer
+            && self.plane.id == other.plane.id
+            && self.origin_yx == other.origin_yx
+            && self.contrast_limits == other.contrast_limits
+            && self.gamma == other.gamma
+            && self.colormap == other.colormap
+            && self.opacity == other.opacity
+            && self.blending == other.blending
+            && self.interpolation == other.interpolation
+    }
+}
+
 /// How a layer joins those below it, in display values.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Blending {

@@ -95,6 +95,11 @@ pub struct Drawn<'w> {
 }
 
 impl Drawn<'_> {
+    /// [`Viewer::revision`]: grows with every change that can be seen, in the panels too.
+    pub fn revision(&self) -> u64 {
+        self.viewer.revision
+    }
+
     /// Everything up to the present state of the viewer is measured, resolved and on screen.
     pub fn is_complete(&self) -> bool {
         !self.workers.is_busy()

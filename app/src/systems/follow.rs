@@ -7,7 +7,6 @@ use bevy::prelude::*;
 
 use crate::host::wake::Wake;
 use crate::render::RenderReport;
-use crate::render::scene::Scene;
 use crate::render::screenshot::{PendingScreenshot, ScreenshotScope, Screenshots};
 use crate::systems::ViewerSystems;
 use crate::systems::control::Drawn;
@@ -29,7 +28,7 @@ impl Plugin for FollowPlugin {
 #[derive(Resource)]
 pub struct FollowFile {
     path: PathBuf,
-    written_generation: Option<u64>,
+    written_revision: Option<u64>,
     last: Option<Instant>,
     pending: Option<(u64, PendingScreenshot)>,
     has_failed: bool,
@@ -38,23 +37,22 @@ pub struct FollowFile {
 impl FollowFile {
     /// Nothing written yet.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, written_generation: None, last: None, pending: None, has_failed: false }
+        Self { path, written_revision: None, last: None, pending: None, has_failed: false }
     }
 }
 
 fn follow(
     mut file: ResMut<FollowFile>,
-    scene: Res<Scene>,
     drawn: Drawn,
     report: Res<RenderReport>,
     mut screenshots: Screenshots,
     mut problems: ResMut<Problems>,
     wake: Res<Wake>,
 ) {
-    if let Some((generation, pending)) = file.pending.take() {
+    if let Some((revision, pending)) = file.pending.take() {
         match pending.try_take() {
             None => {
-                file.pending = Some((generation, pending));
+                file.pending = Some((revision, pending));
                 wake.wake();
                 return;
             }
@@ -68,7 +66,7 @@ fn follow(
                     tracing::error!("{sentence}");
                     problems.report(Severity::Error, sentence);
                 }
-                file.written_generation = Some(generation);
+                file.written_revision = Some(revision);
                 file.last = Some(Instant::now());
             }
         }
@@ -78,13 +76,13 @@ fn follow(
         report.wake_when_drawn();
         return;
     }
-    if file.written_generation == Some(scene.generation) {
+    if file.written_revision == Some(drawn.revision()) {
         return;
     }
     if file.last.is_some_and(|last| last.elapsed() < SHORTEST_INTERVAL) {
         wake.wake_after(SHORTEST_INTERVAL);
         return;
     }
-    file.pending = Some((scene.generation, screenshots.request(ScreenshotScope::Window)));
+    file.pending = Some((drawn.revision(), screenshots.request(ScreenshotScope::Window)));
     wake.wake();
 }

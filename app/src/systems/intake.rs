@@ -7,6 +7,7 @@ use bevy::prelude::*;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use wellscope_receiver::{ControlCall, Delivery};
 
+use crate::host::background::give_way;
 use crate::host::wake::Wake;
 use crate::render::RenderReport;
 use crate::signals::ExitRequested;
@@ -75,6 +76,7 @@ impl StatisticsWorkers {
         for number in 0..threads {
             let (work, finished, wake) = (work.clone(), finished.clone(), wake.clone());
             std::thread::Builder::new().name(format!("statistics-{number}")).spawn(move || {
+                give_way();
                 while let Ok(job) = work.recv() {
                     let plane = &job.plane;
                     let measured = plane

@@ -44,7 +44,9 @@ pub fn open_store(options: &Options) -> anyhow::Result<Store> {
         folder = %config.folder.display(),
         "limits of images"
     );
-    Store::open(config).context("no memory for images can be managed")
+    let store = Store::open(config).context("no memory for images can be managed")?;
+    store.keep_warm().context("no memory for images can be made ready")?;
+    Ok(store)
 }
 
 fn report_disk(store: Res<PixelStore>, mut problems: ResMut<Problems>, mut last: Local<Option<String>>) {

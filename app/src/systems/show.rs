@@ -5,12 +5,13 @@ use bevy::prelude::*;
 use crate::colormap::ColormapRows;
 use crate::host::wake::Wake;
 use crate::render::RenderReport;
-use crate::render::scene::Scene;
+use crate::render::scene::{CanvasRect, Scene};
 use crate::systems::ViewerSystems;
 use crate::ui::canvas::CanvasArea;
 use crate::ui::problems::{Problems, Severity};
 use crate::viewer::Viewer;
 use crate::viewer::command::ViewCommand;
+use crate::viewer::resolve::Resolved;
 
 /// Carries out commands and resolves the scene.
 pub struct ShowPlugin;
@@ -64,7 +65,9 @@ fn resolve_scene(
         report.wake_when_drawn();
     }
     let resolved = viewer.resolve(&mut rows);
-    scene.generation += 1;
+    if !is_same_picture(&scene, area.rect, &resolved) {
+        scene.generation += 1;
+    }
     scene.canvas = area.rect;
     scene.camera = resolved.camera;
     scene.draws = resolved.draws;
@@ -73,4 +76,18 @@ fn resolve_scene(
         tracing::warn!("{warning}");
         problems.report(Severity::Warning, warning);
     }
+}
+
+/// Most of what arrives lies elsewhere on the sliders; the canvas need not be drawn anew for it. Neighbours count: they are
+/// brought to the GPU by a scene of theirs.
+fn is_same_picture(scene: &Scene, canvas: CanvasRect, resolved: &Resolved) -> bool {
+    let are_same_draws = scene.draws.len() == resolved.draws.len()
+        && scene.draws.iter().zip(&resolved.draws).all(|(drawn, next)| drawn.shows_the_same(next));
+    let are_same_neighbours = scene.prefetch.len() == resolved.prefetch.len()
+        && scene.prefetch.iter().zip(&resolved.prefetch).all(|(held, next)| held.plane.id == next.plane.id);
+    scene.generation > 0
+        && are_same_draws
+        && are_same_neighbours
+        && scene.canvas == canvas
+        && scene.camera == resolved.camera
 }
