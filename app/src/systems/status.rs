@@ -3,6 +3,7 @@
 use bevy::prelude::*;
 
 use crate::render::RenderReport;
+use crate::systems::ViewerSystems;
 use crate::systems::intake::StatisticsWorkers;
 use crate::systems::memory::PixelStore;
 use crate::ui::status::{Use, ViewerStatus};
@@ -13,7 +14,8 @@ pub struct StatusPlugin;
 
 impl Plugin for StatusPlugin {
     fn build(&self, app: &mut App) {
-        app.add_systems(PreUpdate, report_facts);
+        // After intake, or the last frame of a stream would still tell of planes that wait.
+        app.add_systems(Update, report_facts.after(ViewerSystems::Ingest));
     }
 }
 
