@@ -1,6 +1,8 @@
 //! Intake: from the receiver's channel into the stacks, and statistics off the render thread.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bevy::prelude::*;
@@ -22,6 +24,10 @@ use crate::viewer::preview::raster_of;
 /// Time that intake may take from one frame. What is left over waits in the receiver's channel for the next frame, so a
 /// burst shows progress instead of freezing the window.
 const FRAME_SHARE: Duration = Duration::from_millis(8);
+
+/// Planes that the view does not show change a number in a panel when they are measured; frames for that are this far apart, so
+/// that they do not take the time of those that show something.
+const UNSEEN_RESULTS_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Takes deliveries into the viewer.
 pub struct IntakePlugin;
@@ -50,11 +56,19 @@ pub struct PendingCalls(pub Vec<ControlCall>);
 /// Where a plane lies.
 type Place = (LayerId, Coordinate);
 
+/// Something to do, and whether the user sees the result at once.
+struct Urgent<T> {
+    is_urgent: bool,
+    job: T,
+}
+
 /// Threads that measure planes. Both channels are bounded; jobs beyond that wait in a list, which holds references to
 /// pixels that the stacks hold anyway.
 #[derive(Resource)]
 pub struct StatisticsWorkers {
-    jobs: Sender<StatisticsJob>,
+    jobs: Sender<Urgent<StatisticsJob>>,
+    /// A frame will come for what is done already.
+    is_frame_due: Arc<AtomicBool>,
     done: Receiver<(StatisticsJob, Result<Measurement, String>)>,
     /// By place: a plane that is replaced before its turn is never measured, and its pixels are free at once.
     backlog: HashMap<Place, StatisticsJob>,
@@ -69,15 +83,17 @@ impl StatisticsWorkers {
     /// # Errors
     /// When the system refuses a thread.
     pub fn start(wake: &Wake) -> std::io::Result<Self> {
-        let (jobs, work) = bounded::<StatisticsJob>(64);
+        let (jobs, work) = bounded::<Urgent<StatisticsJob>>(64);
+        let is_frame_due = Arc::new(AtomicBool::new(false));
         let (finished, done) = bounded(1024);
         // One core is left to the receiver and the renderer.
         let threads = std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 4));
         for number in 0..threads {
             let (work, finished, wake) = (work.clone(), finished.clone(), wake.clone());
+            let is_frame_due = Arc::clone(&is_frame_due);
             std::thread::Builder::new().name(format!("statistics-{number}")).spawn(move || {
                 give_way();
-                while let Ok(job) = work.recv() {
+                while let Ok(Urgent { is_urgent, job }) = work.recv() {
                     let plane = &job.plane;
                     let measured = plane
                         .pixels
@@ -87,11 +103,15 @@ impl StatisticsWorkers {
                     if finished.send((job, measured)).is_err() {
                         break;
                     }
-                    wake.wake();
+                    if is_urgent {
+                        wake.wake();
+                    } else if !is_frame_due.swap(true, Ordering::AcqRel) {
+                        wake.wake_after(UNSEEN_RESULTS_INTERVAL);
+                    }
                 }
             })?;
         }
-        Ok(Self { jobs, done, backlog: HashMap::new(), order: VecDeque::new(), in_work: 0 })
+        Ok(Self { jobs, is_frame_due, done, backlog: HashMap::new(), order: VecDeque::new(), in_work: 0 })
     }
 
     fn add(&mut self, job: StatisticsJob) {
@@ -102,13 +122,13 @@ impl StatisticsWorkers {
     }
 
     /// Hands a job to the threads, or keeps it. `false`: they have enough.
-    fn send(&mut self, job: StatisticsJob) -> bool {
-        match self.jobs.try_send(job) {
+    fn send(&mut self, job: StatisticsJob, is_urgent: bool) -> bool {
+        match self.jobs.try_send(Urgent { is_urgent, job }) {
             Ok(()) => {
                 self.in_work += 1;
                 true
             }
-            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => {
+            Err(TrySendError::Full(Urgent { job, .. }) | TrySendError::Disconnected(Urgent { job, .. })) => {
                 let place = (job.layer, job.coordinate.clone());
                 self.backlog.insert(place.clone(), job);
                 self.order.push_front(place);
@@ -134,6 +154,7 @@ fn take_statistics(
     mut problems: ResMut<Problems>,
     report: Res<RenderReport>,
 ) {
+    workers.is_frame_due.store(false, Ordering::Release);
     while let Ok((job, measured)) = workers.done.try_recv() {
         workers.in_work -= 1;
         match measured {
@@ -201,14 +222,14 @@ fn feed_statistics(viewer: Res<Viewer>, mut workers: ResMut<StatisticsWorkers>) 
         .collect();
     for place in shown {
         if let Some(job) = workers.backlog.remove(&place)
-            && !workers.send(job)
+            && !workers.send(job, true)
         {
             return;
         }
     }
     while let Some(place) = workers.order.pop_front() {
         if let Some(job) = workers.backlog.remove(&place)
-            && !workers.send(job)
+            && !workers.send(job, false)
         {
             return;
         }
