@@ -1,5 +1,5 @@
 //! Rooms depend on each other one way: app -> receiver -> protocol, receiver -> store, app -> store, app -> shaders,
-//! client -> protocol.
+//! app -> cli -> orchestrator -> client -> protocol, orchestrator -> plates -> protocol.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test that unwraps says where it failed")]
 
 use std::path::Path;
@@ -11,7 +11,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("receiver", &["wellscope-protocol", "wellscope-store"]),
     ("client", &["wellscope-protocol"]),
-    ("app", &["wellscope-protocol", "wellscope-receiver", "wellscope-shaders", "wellscope-store"]),
+    ("plates", &["wellscope-protocol"]),
+    ("orchestrator", &["wellscope-client", "wellscope-plates", "wellscope-protocol"]),
+    ("cli", &["wellscope-client", "wellscope-orchestrator", "wellscope-plates", "wellscope-protocol"]),
+    ("app", &["wellscope-cli", "wellscope-protocol", "wellscope-receiver", "wellscope-shaders", "wellscope-store"]),
 ];
 
 /// Crates that a room must not know at all, by the rules of ARCHITECTURE.
@@ -20,6 +23,9 @@ const BANNED: &[(&str, &[&str])] = &[
     ("store", &["zmq", "bevy", "serde_json", "wgpu"]),
     ("receiver", &["bevy", "bevy_egui", "wgpu"]),
     ("client", &["bevy", "bevy_egui", "wgpu"]),
+    ("plates", &["bevy", "wgpu", "zmq", "tokio"]),
+    ("orchestrator", &["bevy", "wgpu", "zmq", "tiff", "zarrs", "clap"]),
+    ("cli", &["bevy", "wgpu", "zmq", "tiff", "zarrs"]),
     ("shaders", &["bevy", "zmq"]),
     ("app", &["serde_json", "zmq"]),
 ];

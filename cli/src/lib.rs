@@ -1,0 +1,1 @@
+//! The commands of `wellscope` beside the viewer itself: stream, run, ctl and demo.
