@@ -1,0 +1,1 @@
+"""Live viewer for the images of image-analysis pipelines."""
