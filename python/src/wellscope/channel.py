@@ -83,13 +83,16 @@ class DataChannel:
             return self._socket
         self._in_flight.clear()
         self._pid = os.getpid()
+        nobody = ViewerNotFound(f"no viewer takes images at {self.endpoint} ({self.endpoint.data_url}); was it closed?")
+        if not self.endpoint.may_be_served(self.endpoint.port):
+            raise nobody
         socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.IMMEDIATE, 1)
         socket.connect(self.endpoint.data_url)
         self._socket = socket
-        if not socket.poll(int(min(self.timeout, 5.0) * 1000), zmq.POLLOUT):
-            raise ViewerNotFound(f"no viewer takes images at {self.endpoint} ({self.endpoint.data_url}); was it closed?")
+        if not socket.poll(int(min(self.timeout, self.endpoint.connect_timeout) * 1000), zmq.POLLOUT):
+            raise nobody
         return socket
 
     def _receive(self, socket: zmq.Socket[bytes]) -> None:

@@ -88,6 +88,12 @@ class ControlClient:
         message: dict[str, Any] = {"type": kind}
         if payload is not None:
             message["payload"] = payload
+        nobody = ViewerNotFound(
+            f"no viewer listens at {self.endpoint} ({self.endpoint.control_url}); start one with "
+            f"`wellscope --port {self.endpoint.port}`, or check port and transport"
+        )
+        if not self.endpoint.may_be_served(self.endpoint.control_port):
+            raise nobody
         socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.REQ)
         try:
             socket.setsockopt(zmq.LINGER, 0)
@@ -95,11 +101,8 @@ class ControlClient:
             socket.setsockopt(zmq.IMMEDIATE, 1)
             socket.connect(self.endpoint.control_url)
             started = time.monotonic()
-            if not socket.poll(int(min(timeout, 5.0) * 1000), zmq.POLLOUT):
-                raise ViewerNotFound(
-                    f"no viewer listens at {self.endpoint} ({self.endpoint.control_url}); start one with "
-                    f"`wellscope --port {self.endpoint.port}`, or check port and transport"
-                )
+            if not socket.poll(int(min(timeout, self.endpoint.connect_timeout) * 1000), zmq.POLLOUT):
+                raise nobody
             socket.send(pickle.dumps(message, protocol=4))
             left = max(timeout - (time.monotonic() - started), 0.01)
             if not socket.poll(int(left * 1000)):

@@ -89,6 +89,15 @@ class Endpoint:
         """Whether shared memory reaches the viewer: Unix sockets, or a host that is a name of the loopback."""
         return self.transport == "ipc" or is_loopback(self.host)
 
+    @property
+    def connect_timeout(self) -> float:
+        """Seconds that a connection may take before we say that nobody is there."""
+        return 2.0 if self.is_on_this_machine else 5.0
+
+    def may_be_served(self, port: int) -> bool:
+        """False when certainly nobody listens: a Unix socket that does not exist. ZeroMQ would wait for it to appear."""
+        return self.transport == "tcp" or self.socket_path(port).exists()
+
     def __str__(self) -> str:
         return f"port {self.port}" if self.transport == "ipc" else f"{self.host}:{self.port}"
 

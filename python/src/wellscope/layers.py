@@ -57,7 +57,7 @@ class Layer:
 
     @contrast_limits.setter
     def contrast_limits(self, limits: Sequence[float]) -> None:
-        self.set_intensity(limits, None)
+        self.set_intensity(checked_limits(limits), None)
 
     @property
     def gamma(self) -> float | None:

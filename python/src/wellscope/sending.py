@@ -36,6 +36,8 @@ class ImageOptions:
     units: str
     is_labels: bool = False
     progress: Reporter | None = None
+    domain: Mapping[str, Sequence[Value]] | None = None
+    """Values that sliders have beside those of this array: those of blocks that others send."""
 
 
 def send_image(viewer: Viewer, source: ArraySource, name: str, options: ImageOptions, *, colormap: str) -> Layer:
@@ -47,6 +49,7 @@ def send_image(viewer: Viewer, source: ArraySource, name: str, options: ImageOpt
     extents = dict(zip(axes.leading, source.shape))
     domain: dict[str, list[Value]] = {component: [value] for component, value in fixed.items()}
     domain.update({component: [places.value(component, index) for index in range(extent)] for component, extent in extents.items()})
+    domain.update({component: list(known) for component, known in (options.domain or {}).items()})
     writer = _writer(viewer, components, places.names, domain, colormap)
     with viewer._lock, writer:
         _send_planes(writer, source, axes, places, fixed, name, options)
@@ -157,6 +160,8 @@ def _send_planes(writer: BatchWriter, source: ArraySource, axes: Axes, places: C
             sent += 1
             if options.progress is not None:
                 options.progress(sent, total)
+        # A block may take long to compute: what is there is shown meanwhile.
+        writer.flush()
 
 
 def _channel_names(viewer: Viewer, name: Any, count: int, component: str, places: Coordinates) -> list[str]:

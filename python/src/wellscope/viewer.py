@@ -26,6 +26,7 @@ from .napari_words import one_number, refuse_unknown
 from .picture import Picture, decode_png
 from .sending import ImageOptions, send_channels, send_image, send_shapes
 from .streaming import Pixels, Route
+from .watching import watch
 
 _LABELS_COLORMAP = "glasbey"
 
@@ -111,15 +112,23 @@ class Viewer:
         if process is not None and not persistent:
             close_at_exit(self)
 
-    def _open(self, endpoint: Endpoint, pong: Mapping[str, Any], pixels: Pixels, timeout: float) -> None:
+    def _open(self, endpoint: Endpoint, pong: Mapping[str, Any] | None, pixels: Pixels, timeout: float) -> None:
         self._endpoint, self._pixels, self._timeout = endpoint, pixels, timeout
-        self._route = Route.to_viewer(pong, is_on_this_machine=endpoint.is_on_this_machine, pixels=pixels)
+        self._known_route = None if pong is None else Route.to_viewer(pong, is_on_this_machine=endpoint.is_on_this_machine, pixels=pixels)
         self._control = ControlClient(endpoint)
         self._channel = DataChannel(endpoint, timeout=timeout)
         self._lock = threading.RLock()
         self._used_names: set[str] = set()
         self._names: dict[str, dict[str, str]] = {}
         self._is_open = True
+
+    @property
+    def _route(self) -> Route:
+        """How pixels travel; asked of the viewer with the first use of a pickled handle."""
+        if self._known_route is None:
+            pong = _pong_of(self._endpoint)
+            self._known_route = Route.to_viewer(pong, is_on_this_machine=self._endpoint.is_on_this_machine, pixels=self._pixels)
+        return self._known_route
 
     # Sending
 
@@ -198,6 +207,44 @@ class Viewer:
         if not visible:
             layer.visible = False
         return layer
+
+    def watch(
+        self,
+        array: Any,
+        *,
+        axes: str | Sequence[str] | None = None,
+        name: str | None = None,
+        labels: Labels | None = None,
+        values: Values | None = None,
+        at: Mapping[str, Any] | None = None,
+        rgb: bool | None = None,
+        colormap: str | None = None,
+        scale: Sequence[float] | None = None,
+        units: str = "micrometers",
+        is_labels: bool = False,
+    ) -> Any:
+        """A dask array equal to `array`, each block of which is shown when it is computed, by the worker that computes it.
+
+        Nothing is computed now. Workers of other processes and machines reach a viewer that was made with
+        ``transport="tcp"``, by binary frames. When it cannot be reached, the work goes on and a warning says so.
+
+        Parameters
+        ----------
+        array
+            A dask array. Blocks that divide y and x are merged: a plane is what the viewer shows.
+        is_labels
+            The array is a label image.
+
+        Other parameters are those of :meth:`add_image`.
+
+        Examples
+        --------
+        >>> smoothed = viewer.watch(smoothed, axes="well z y x", name="smoothed")     # doctest: +SKIP
+        >>> smoothed.max().compute()                                                  # doctest: +SKIP
+        """
+        options = ImageOptions(axes, labels, values, at, rgb, scale, units, is_labels=is_labels)
+        default = _LABELS_COLORMAP if is_labels else "gray"
+        return watch(self, array, self._layer_name(name, "Image"), options, colormap=colormap or default)
 
     def add_labels(
         self,
@@ -445,7 +492,10 @@ def connect_again(port: int, host: str | None, transport: Transport, pixels: Pix
     with _connections_lock:
         viewer = _connections.get(key)
     if viewer is None or not viewer._is_open:
-        viewer = Viewer(port, host=host, transport=transport, pixels=pixels, timeout=timeout, start=False)
+        # Not asked whether it is there: what unpickles is a task, which must not fail for a window that was closed.
+        viewer = Viewer.__new__(Viewer)
+        viewer._advertised_host, viewer._persistent, viewer._process = host or "127.0.0.1", True, None
+        viewer._open(Endpoint(port, transport, host or "127.0.0.1"), None, pixels, timeout)
         with _connections_lock:
             _connections[key] = viewer
     return viewer
