@@ -1,5 +1,6 @@
 """Viewers are started, shared, closed; and what is said when one cannot be."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -29,10 +30,16 @@ def _is_gone(pid: int) -> bool:
         except ProcessLookupError:
             return True
         # A child of ours that ended and was not waited for.
-        if Path(f"/proc/{pid}/stat").exists() and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-            return True
+        with contextlib.suppress(OSError):
+            if _state(Path(f"/proc/{pid}")) == "Z":
+                return True
         time.sleep(0.02)
     return False
+
+
+def _state(process: Path) -> str:
+    """R, S, T (stopped), Z, ... of a process or thread in /proc."""
+    return (process / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 def test_a_running_viewer_is_reused(start_viewer: StartViewer, port: int) -> None:
@@ -98,10 +105,15 @@ def test_a_killed_viewer_is_an_error_soon_and_nothing_stays_in_shared_memory(sta
 
 def test_a_viewer_that_hangs_is_told_from_one_that_is_slow(start_viewer: StartViewer, made_segments: list[str]) -> None:
     viewer = start_viewer()
+    viewer.add_image(np.zeros((200, 200)))
     pid = _pid(viewer)
     os.kill(pid, signal.SIGSTOP)
+    while any(_state(task) != "T" for task in Path(f"/proc/{pid}/task").iterdir()):
+        time.sleep(0.01)
     try:
         with pytest.raises(wellscope.ViewerNotFound, match="does not answer any more"):
+            viewer.add_image(np.zeros((200, 200)))
+        with pytest.raises(wellscope.ViewerNotFound, match="it was closed, or it hangs"):
             viewer.add_image(np.zeros((200, 200)))
     finally:
         os.kill(pid, signal.SIGCONT)

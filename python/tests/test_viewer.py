@@ -138,6 +138,10 @@ def test_a_channel_axis_becomes_layers(start_viewer: StartViewer) -> None:
     assert [layer.contrast_limits for layer in layers] == [(0.0, 10.0), (5.0, 20.0)] and [layer.gamma for layer in layers] == [1.0, 0.5]
     assert [layer.values for layer in layers] == [{"z_index": [0, 1, 2]}] * 2
     assert np.array_equal(np.ravel(values_at(viewer, "GFP")[(("z_index", 2),)]["array_values"]), array[2, 1].ravel())
+    by_name = viewer.add_image(array, axes="z channel y x", channel_axis="c", name="by name")
+    assert [layer.name for layer in by_name] == ["by name", "by name [1]"]
+    with pytest.raises(ValueError, match="there are z, channel"):
+        viewer.add_image(array, axes="z channel y x", channel_axis=2)
     with pytest.raises(ValueError, match="3 colormaps are given for 2 channels"):
         viewer.add_image(array, axes="z channel y x", channel_axis=1, colormap=["red", "green", "blue"])
 
@@ -158,6 +162,16 @@ def test_settings_of_a_layer_can_be_read_and_changed(shared_viewer: wellscope.Vi
     shapes = shared_viewer.add_points([[1, 2]], name="no intensity")
     with pytest.raises(ValueError, match="holds no images"):
         shapes.gamma = 1
+
+
+def test_show_only_hides_the_others(start_viewer: StartViewer) -> None:
+    viewer = start_viewer()
+    for name in ("a", "b", "c"):
+        viewer.add_image(np.zeros((4, 4)), name=name)
+    viewer.show_only("c", "a")
+    assert [(layer["title"], layer["visible"], layer["selected"]) for layer in viewer.state()["layers"]] == [("a", True, False), ("b", False, False), ("c", True, True)]
+    with pytest.raises(KeyError, match="no layer is called 'd'"):
+        viewer.show_only("d")
 
 
 def test_labels_shapes_and_points_lie_at_their_places(shared_viewer: wellscope.Viewer) -> None:

@@ -83,7 +83,7 @@ class DataChannel:
             return self._socket
         self._in_flight.clear()
         self._pid = os.getpid()
-        nobody = ViewerNotFound(f"no viewer takes images at {self.endpoint} ({self.endpoint.data_url}); was it closed?")
+        nobody = ViewerNotFound(f"no viewer takes images at {self.endpoint} ({self.endpoint.data_url}); it was closed, or it hangs")
         if not self.endpoint.may_be_served(self.endpoint.port):
             raise nobody
         socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import wire
 from .arrays import ArraySource
-from .axes import Axes, Coordinates, Labels, Value, Values, address, coordinates, parse_axes
+from .axes import Axes, Coordinates, Labels, Value, Values, address, component_of, coordinates, parse_axes
 from .layers import Layer, Reporter, checked_limits
 from .napari_words import channel_colormaps, listed, scale_of
 from .shapes import Shapes
@@ -60,7 +60,7 @@ def send_image(viewer: Viewer, source: ArraySource, name: str, options: ImageOpt
 def send_channels(
     viewer: Viewer,
     source: ArraySource,
-    channel_axis: int,
+    channel_axis: int | str,
     options: ImageOptions,
     *,
     name: Any,
@@ -71,9 +71,7 @@ def send_channels(
 ) -> list[Layer]:
     """Sends each entry along an axis as a layer of its own."""
     axes = parse_axes(_axes_of(source, options), source.shape, rgb=options.rgb)
-    axis = channel_axis + len(source.shape) if channel_axis < 0 else channel_axis
-    if not 0 <= axis < len(axes.leading):
-        raise ValueError(f"channel_axis={channel_axis} must be an axis before y and x; the shape is {source.shape}")
+    axis = _index_of_axis(axes, channel_axis, len(source.shape))
     component, count = axes.leading[axis], source.shape[axis]
     places = coordinates(axes, source.shape, options.labels, options.values)
     names = _channel_names(viewer, name, count, component, places)
@@ -119,6 +117,17 @@ def send_shapes(viewer: Viewer, shapes: Shapes, data_type: str, name: str, *, ax
     if not visible:
         layer.visible = False
     return layer
+
+
+def _index_of_axis(axes: Axes, axis: int | str, num_dims: int) -> int:
+    if isinstance(axis, str):
+        index = axes.leading.index(component_of(axis)) if component_of(axis) in axes.leading else -1
+    else:
+        index = axis + num_dims if axis < 0 else axis
+    if not 0 <= index < len(axes.leading):
+        known = ", ".join(axes.names) or "none"
+        raise ValueError(f"channel_axis={axis!r} must be an axis before y and x; there are {known}")
+    return index
 
 
 def _axes_of(source: ArraySource, options: ImageOptions) -> str | Sequence[str] | None:

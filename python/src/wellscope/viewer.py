@@ -141,7 +141,7 @@ class Viewer:
         labels: Labels | None = None,
         values: Values | None = None,
         at: Mapping[str, Any] | None = None,
-        channel_axis: int | None = None,
+        channel_axis: int | str | None = None,
         rgb: bool | None = None,
         colormap: str | Sequence[str] | None = None,
         contrast_limits: Sequence[float] | Sequence[Sequence[float]] | None = None,
@@ -172,7 +172,7 @@ class Viewer:
         at
             Where the array lies on axes that it does not have, e.g. ``{"well": "B02", "time": 7}``.
         channel_axis
-            Index of an axis that is split into a layer per entry; `name`, `colormap`, `contrast_limits` and `gamma` may
+            Name or index of an axis that is split into a layer per entry; `name`, `colormap`, `contrast_limits` and `gamma` may
             then be lists.
         rgb
             Whether the last axis is colour. None: when `axes` ends with "rgb".
@@ -358,6 +358,14 @@ class Viewer:
         layers = self.layers
         target = layers[layer] if layer is not None else layers.with_axes(wanted)
         self._control.call("navigate", {"route_key": target.route_key, "axis_indices": target.indices_of(wanted, self._names)}, timeout=self._timeout)
+
+    def show_only(self, *layers: str) -> None:
+        """Shows these layers, by title, and hides all others; the first is selected."""
+        found = self.layers
+        keys = tuple(found[layer].route_key for layer in layers)
+        if not keys:
+            raise ValueError(f"show_only needs the titles of layers; there are {found.names}")
+        self._control.call("isolate_layers", {"visible_route_keys": keys}, timeout=self._timeout)
 
     def screenshot(self, *, canvas_only: bool = True) -> Picture:
         """A picture of what is drawn when all that was sent is shown; notebooks show it.
