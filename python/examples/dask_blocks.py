@@ -4,7 +4,7 @@
 # Worker processes compute blocks of a plate; each worker streams what it computes to one viewer, over TCP and without
 # shared memory. On a cluster, start the viewer for other machines too and connect to your scheduler:
 #
-#     viewer = wellscope.Viewer(transport="tcp", bind="0.0.0.0")      # everybody who reaches this machine can stream to it
+#     viewer = wellscope.Viewer(transport="tcp", bind="0.0.0.0")   # everybody who reaches this machine can stream to it
 #     client = Client("tcp://scheduler:8786")
 #
 # Needs `pip install "dask[array]" distributed`.
@@ -62,14 +62,19 @@ def main(port: int) -> None:
 
         # Each block is shown when a worker has computed it; the arrays are what they were.
         raw = viewer.watch(raw, name="raw", **named)
-        smoothed = viewer.watch(raw.map_blocks(smooth, dtype=np.float32, meta=np.zeros((0,) * 5, np.float32)), name="smoothed", **named)
+        smoothed = viewer.watch(
+            raw.map_blocks(smooth, dtype=np.float32, meta=np.zeros((0,) * 5, np.float32)), name="smoothed", **named
+        )
         nuclei = viewer.watch((smoothed > 1200).astype(np.int32), name="nuclei", is_labels=True, **named)
         share = nuclei.mean(axis=(1, 2, 3, 4)).compute()
         print({well: round(float(value), 3) for well, value in zip(PLATE, share)})
 
         # The same handle works inside any task.
         stacks = [client.submit(field_of_cells, index, 0) for index in range(len(PLATE))]
-        found = [client.submit(lambda stack, well: brightest_cell(viewer, stack[np.newaxis], well), stack, well) for stack, well in zip(stacks, PLATE)]
+        found = [
+            client.submit(lambda stack, well: brightest_cell(viewer, stack[np.newaxis], well), stack, well)
+            for stack, well in zip(stacks, PLATE)
+        ]
         print(client.gather(found))
 
     viewer.navigate(well="B02", channel="GFP", z=1)

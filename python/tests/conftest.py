@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -67,10 +68,8 @@ def start_viewer() -> Iterator[StartViewer]:
     yield start
     for viewer in started:
         process = viewer._process
-        try:
+        with contextlib.suppress(wellscope.WellscopeError):
             viewer.close()
-        except wellscope.WellscopeError:
-            pass
         if process is not None and process.poll() is None:
             process.kill()
             process.wait()

@@ -21,7 +21,9 @@ class StandInViewer:
         Bytes of every binary frame.
     """
 
-    def __init__(self, port: int, *, accepts: tuple[str, ...] = ("frames",), reply: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, port: int, *, accepts: tuple[str, ...] = ("frames",), reply: dict[str, Any] | None = None
+    ) -> None:
         self.port = port
         self.batches: list[dict[str, Any]] = []
         self.frame_sizes: list[int] = []
@@ -50,7 +52,11 @@ class StandInViewer:
             if control.poll(5):
                 request = pickle.loads(control.recv())
                 pong = {"type": "pong", "ready": True, "wellscope": {"version": "0", "accepts": list(self._accepts)}}
-                control.send(pickle.dumps(pong if request["type"] == "ping" else {"status": "success", "type": "state_ack", "layers": ()}))
+                control.send(
+                    pickle.dumps(
+                        pong if request["type"] == "ping" else {"status": "success", "type": "state_ack", "layers": ()}
+                    )
+                )
             if data.poll(5):
                 sender, empty, message, *frames = data.recv_multipart()
                 assert empty == b""

@@ -16,7 +16,16 @@ def test_words_letters_and_lists_name_the_same_axes() -> None:
 
 
 def test_every_spelling_of_a_component_is_known() -> None:
-    for axis, component in [("time", "timepoint"), ("timepoint", "timepoint"), ("frame", "timepoint"), ("z_index", "z_index"), ("Channel", "channel"), ("field", "site"), ("well", "well"), ("drug", "drug")]:
+    for axis, component in [
+        ("time", "timepoint"),
+        ("timepoint", "timepoint"),
+        ("frame", "timepoint"),
+        ("z_index", "z_index"),
+        ("Channel", "channel"),
+        ("field", "site"),
+        ("well", "well"),
+        ("drug", "drug"),
+    ]:
         assert parse_axes(f"{axis} y x", (2, 8, 9)).leading == (component,)
 
 
@@ -41,7 +50,9 @@ def test_axes_without_names_get_the_usual_ones() -> None:
         (None, (1,) * 8, None, "name them"),
     ],
 )
-def test_axes_that_do_not_fit_are_refused_with_what_would(axes: str, shape: tuple[int, ...], rgb: bool, sentence: str) -> None:
+def test_axes_that_do_not_fit_are_refused_with_what_would(
+    axes: str, shape: tuple[int, ...], rgb: bool, sentence: str
+) -> None:
     with pytest.raises(ValueError) as caught:
         parse_axes(axes, shape, rgb=rgb)
     assert sentence in str(caught.value)

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
 import dask
 import dask.array as da
@@ -26,7 +25,10 @@ def _numbered(shape: tuple[int, ...], dtype: str = "uint16") -> np.ndarray:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Client]:
     """Three worker processes, in which making a shared-memory segment is an error."""
-    with LocalCluster(n_workers=3, threads_per_worker=1, processes=True, dashboard_address=None) as workers, Client(workers) as client:
+    with (
+        LocalCluster(n_workers=3, threads_per_worker=1, processes=True, dashboard_address=None) as workers,
+        Client(workers) as client,
+    ):
         client.run(_forbid_shared_memory)
         yield client
 
@@ -40,7 +42,9 @@ def _forbid_shared_memory() -> None:
     Segment.__init__ = refuse  # type: ignore[assignment,method-assign]
 
 
-def test_chunks_are_computed_once_and_shown_while_others_are_computed(start_viewer: StartViewer, made_segments: list[str]) -> None:
+def test_chunks_are_computed_once_and_shown_while_others_are_computed(
+    start_viewer: StartViewer, made_segments: list[str]
+) -> None:
     viewer = start_viewer()
     array = _numbered((2, 20, 200, 100))
     received: list[int] = []
@@ -49,7 +53,9 @@ def test_chunks_are_computed_once_and_shown_while_others_are_computed(start_view
         received.append(viewer.state()["wellscope"]["receiver"]["images"])
         return block
 
-    chunked = da.from_array(array, chunks=(1, 2, 200, 100)).map_blocks(load, dtype=array.dtype, meta=np.zeros((0,) * 4, array.dtype))
+    chunked = da.from_array(array, chunks=(1, 2, 200, 100)).map_blocks(
+        load, dtype=array.dtype, meta=np.zeros((0,) * 4, array.dtype)
+    )
     with dask.config.set(scheduler="synchronous"):
         viewer.add_image(chunked, axes="well z y x", name="chunks")
     # Two planes a chunk; all but the last four batches are with the viewer when the next chunk is computed.
@@ -67,7 +73,11 @@ def test_chunks_that_divide_planes_are_put_together(start_viewer: StartViewer) -
     array = _numbered((2, 60, 70))
     viewer.add_image(da.from_array(array, chunks=(1, 32, 16)), axes="z y x", name="cut")
     found = values_at(viewer, "cut")
-    assert [np.array_equal(np.ravel(found[(("z_index", z),)]["array_values"]), array[z].ravel()) or found[(("z_index", z),)]["summary"]["max"] == array[z].max() for z in range(2)] == [True, True]
+    assert [
+        np.array_equal(np.ravel(found[(("z_index", z),)]["array_values"]), array[z].ravel())
+        or found[(("z_index", z),)]["summary"]["max"] == array[z].max()
+        for z in range(2)
+    ] == [True, True]
 
 
 def test_workers_send_the_blocks_that_they_compute(cluster: Client, made_segments: list[str]) -> None:
@@ -87,7 +97,9 @@ def test_workers_send_the_blocks_that_they_compute(cluster: Client, made_segment
             for z in range(4):
                 assert places[(well, c, z + 1)]["bytes"] == array[w, c, z].tobytes()
     # Every block tells how long the sliders will be, whoever sends it first.
-    assert {str(batch["component_value_domain"]) for batch in stand_in.batches} == {str({"well": ["A01", "B02", "C03"], "channel": [0, 1], "z_index": [1, 2, 3, 4]})}
+    assert {str(batch["component_value_domain"]) for batch in stand_in.batches} == {
+        str({"well": ["A01", "B02", "C03"], "channel": [0, 1], "z_index": [1, 2, 3, 4]})
+    }
     assert stand_in.batches[0]["component_names_metadata"] == {"channel": {"0": "DAPI", "1": "GFP"}}
     assert made_segments == []
 
@@ -104,13 +116,24 @@ def test_tasks_per_well_fill_one_viewer_from_several_processes(cluster: Client, 
     if "frames" not in viewer._control.request("ping").get("wellscope", {}).get("accepts", ()):
         pytest.skip("this viewer's program takes no binary frames yet")
     wells = ["A01", "B02", "C03", "D04", "E05", "F06"]
-    pids = cluster.gather([cluster.submit(_segment_well, viewer, well, workers=[address], pure=False) for well, address in zip(wells, 2 * list(cluster.scheduler_info()["workers"]))])
+    pids = cluster.gather(
+        [
+            cluster.submit(_segment_well, viewer, well, workers=[address], pure=False)
+            for well, address in zip(wells, 2 * list(cluster.scheduler_info()["workers"]))
+        ]
+    )
     assert len(set(pids)) == 3 and os.getpid() not in pids
     found = {place[0][1]: record["summary"]["max"] for place, record in values_at(viewer, "per well").items()}
     assert found == {well: ord(well[0]) for well in wells}
-    assert {place[0][1]: record["summary"]["max"] for place, record in values_at(viewer, "cells").items()} == {well: int(ord(well[0]) > 66) for well in wells}
+    assert {place[0][1]: record["summary"]["max"] for place, record in values_at(viewer, "cells").items()} == {
+        well: int(ord(well[0]) > 66) for well in wells
+    }
     received = viewer.state()["wellscope"]["receiver"]
-    assert (received["images"], received["bytes_copied"], received["errors_replied"]) == (12, 6 * 300 * 200 * (2 + 4), 0)
+    assert (received["images"], received["bytes_copied"], received["errors_replied"]) == (
+        12,
+        6 * 300 * 200 * (2 + 4),
+        0,
+    )
 
 
 def test_the_work_goes_on_when_the_viewer_is_gone() -> None:
@@ -122,7 +145,11 @@ def test_the_work_goes_on_when_the_viewer_is_gone() -> None:
         warnings.simplefilter("always")
         with dask.config.set(scheduler="synchronous"):
             assert float(watched.sum().compute()) == 1600.0
-    assert [str(warning.message).startswith("blocks are computed and not shown: no viewer") for warning in caught if warning.category is RuntimeWarning] == [True]
+    assert [
+        str(warning.message).startswith("blocks are computed and not shown: no viewer")
+        for warning in caught
+        if warning.category is RuntimeWarning
+    ] == [True]
 
 
 def test_watch_is_for_dask_arrays() -> None:

@@ -20,7 +20,9 @@ def _connect(viewer: StandInViewer, **options: object) -> wellscope.Viewer:
     return wellscope.Viewer(viewer.port, host="127.0.0.1", start=False, **options)  # type: ignore[arg-type]
 
 
-def test_frames_carry_the_bytes_in_c_order_cut_where_they_are_long(monkeypatch: pytest.MonkeyPatch, made_segments: list[str]) -> None:
+def test_frames_carry_the_bytes_in_c_order_cut_where_they_are_long(
+    monkeypatch: pytest.MonkeyPatch, made_segments: list[str]
+) -> None:
     monkeypatch.setattr(streaming, "_FRAME_BYTES", 1000)
     array = np.arange(3 * 40 * 50, dtype=">u2").reshape(3, 50, 40).transpose(0, 2, 1)
     with StandInViewer(free_tcp_port()) as stand_in:
@@ -36,7 +38,15 @@ def test_frames_carry_the_bytes_in_c_order_cut_where_they_are_long(monkeypatch: 
 def test_a_message_says_all_that_viewers_of_openhcs_need() -> None:
     with StandInViewer(free_tcp_port()) as stand_in:
         viewer = _connect(stand_in, pixels="frames")
-        viewer.add_labels(np.ones((2, 4, 4), np.int32), axes="drug y x", name="cells", at={"well": "B02"}, labels={"drug": ["DMSO", "taxol"]}, scale=(0.5, 0.25), units="um")
+        viewer.add_labels(
+            np.ones((2, 4, 4), np.int32),
+            axes="drug y x",
+            name="cells",
+            at={"well": "B02"},
+            labels={"drug": ["DMSO", "taxol"]},
+            scale=(0.5, 0.25),
+            units="um",
+        )
         (batch,) = stand_in.batches
     assert batch["type"] == "batch" and batch["timestamp"] > 1.7e9
     config = batch["display_config"]
@@ -104,6 +114,12 @@ def test_a_pickled_viewer_of_the_network_uses_frames() -> None:
 
 
 def test_a_reply_that_is_no_reply_is_an_error() -> None:
-    for reply, sentence in [({"status": "error", "message": "no room"}, "refused images: no room"), ({"ok": 1}, "cannot be read")]:
-        with StandInViewer(free_tcp_port(), reply=reply) as stand_in, pytest.raises(wellscope.WellscopeError, match=sentence):
+    for reply, sentence in [
+        ({"status": "error", "message": "no room"}, "refused images: no room"),
+        ({"ok": 1}, "cannot be read"),
+    ]:
+        with (
+            StandInViewer(free_tcp_port(), reply=reply) as stand_in,
+            pytest.raises(wellscope.WellscopeError, match=sentence),
+        ):
             _connect(stand_in).add_image(np.zeros((4, 4)))

@@ -35,8 +35,10 @@ def test_only_numpy_and_pyzmq_are_needed() -> None:
     assert sorted(requirement.split(">")[0] for requirement in _distribution.requires or ()) == ["numpy", "pyzmq"]
 
 
-def test_types_and_the_hook_of_the_adapter_are_installed() -> None:
+def test_types_licences_and_the_hook_of_the_adapter_are_installed() -> None:
     files = {Path(str(file)).as_posix() for file in _distribution.files or ()}
+    licenses = {file.rpartition("/")[2] for file in files if "/licenses/" in file}
+    assert licenses == {"LICENSE-MIT", "LICENSE-APACHE", "THIRD-PARTY.md"}
     assert {"wellscope/py.typed", "wellscope/__init__.py", "wellscope_openhcs.pth"} <= files
     # Python reads it only when it lies in site-packages itself.
     assert Path(sysconfig.get_path("purelib"), "wellscope_openhcs.pth").is_file()

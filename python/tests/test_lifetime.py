@@ -15,7 +15,11 @@ from conftest import StartViewer, free_tcp_port
 import wellscope
 from wellscope import launch
 
-_HELLO = "import sys, wellscope; v = wellscope.Viewer(int(sys.argv[1]), start_timeout=60); print(v._control.request('ping')['process_identity']['pid'], v._process is not None)"
+_HELLO = """
+import sys, wellscope
+viewer = wellscope.Viewer(int(sys.argv[1]), start_timeout=60)
+print(viewer._control.request("ping")["process_identity"]["pid"], viewer._process is not None)
+"""
 
 
 def _pid(viewer: wellscope.Viewer) -> int:
@@ -53,7 +57,10 @@ def test_a_running_viewer_is_reused(start_viewer: StartViewer, port: int) -> Non
 
 
 def test_processes_that_start_at_once_share_one_viewer(start_viewer: StartViewer, port: int) -> None:
-    children = [subprocess.Popen([sys.executable, "-c", _HELLO, str(port)], stdout=subprocess.PIPE, text=True, env=os.environ) for _ in range(5)]
+    children = [
+        subprocess.Popen([sys.executable, "-c", _HELLO, str(port)], stdout=subprocess.PIPE, text=True, env=os.environ)
+        for _ in range(5)
+    ]
     said = [child.communicate(timeout=90)[0].split() for child in children]
     viewer = start_viewer(port, start=False)
     assert {pid for pid, _ in said} == {str(_pid(viewer))}
@@ -61,12 +68,36 @@ def test_processes_that_start_at_once_share_one_viewer(start_viewer: StartViewer
 
 
 def test_a_persistent_viewer_outlives_its_process_and_another_does_not(start_viewer: StartViewer, port: int) -> None:
-    done = subprocess.run([sys.executable, "-c", _HELLO, str(port)], capture_output=True, text=True, check=True, env=os.environ)
+    done = subprocess.run(
+        [sys.executable, "-c", _HELLO, str(port)], capture_output=True, text=True, check=True, env=os.environ
+    )
     viewer = start_viewer(port, start=False)
     assert done.stdout.split()[0] == str(_pid(viewer))
     script = _HELLO.replace("start_timeout=60", "start_timeout=60, persistent=False")
-    pid = int(subprocess.run([sys.executable, "-c", script, str(port + 2000)], capture_output=True, text=True, check=True, env=os.environ).stdout.split()[0])
+    pid = int(
+        subprocess.run(
+            [sys.executable, "-c", script, str(port + 2000)], capture_output=True, text=True, check=True, env=os.environ
+        ).stdout.split()[0]
+    )
     assert _is_gone(pid)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_may_use_the_viewer_and_disturbs_nothing(
+    start_viewer: StartViewer, made_segments: list[str]
+) -> None:
+    viewer = start_viewer()
+    viewer.add_image(np.zeros((200, 200), np.uint8), name="parent")
+    child = os.fork()
+    if child == 0:
+        try:
+            viewer.add_image(np.ones((200, 200), np.uint8), name="child")
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    viewer.add_image(np.zeros((200, 200), np.uint8), name="parent again")
+    assert viewer.layers.names == ["parent", "child", "parent again"]
 
 
 def test_with_leaves_a_persistent_viewer_and_closes_another(start_viewer: StartViewer, port: int) -> None:
@@ -90,7 +121,9 @@ def test_close_ends_the_viewer_for_everybody(start_viewer: StartViewer, port: in
     assert not (Path.home() / f".openhcs/ipc/openhcs-zmq-{port}.sock").exists()
 
 
-def test_a_killed_viewer_is_an_error_soon_and_nothing_stays_in_shared_memory(start_viewer: StartViewer, port: int, made_segments: list[str]) -> None:
+def test_a_killed_viewer_is_an_error_soon_and_nothing_stays_in_shared_memory(
+    start_viewer: StartViewer, port: int, made_segments: list[str]
+) -> None:
     viewer = start_viewer(port)
     viewer.add_image(np.zeros((200, 200)), name="before")
     os.kill(_pid(viewer), signal.SIGKILL)

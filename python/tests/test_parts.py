@@ -42,11 +42,19 @@ def _png_with_filters(pixels: np.ndarray, filters: list[int]) -> bytes:
                 corner = int(pixels[y - 1, x - 1, s]) if x and y else 0
                 predicted = [0, left, up, (left + up) // 2, _paeth(left, up, corner)][filters[y]]
                 raw.append((int(pixels[y, x, s]) - predicted) % 256)
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, {3: 2, 4: 6}[samples], 0, 0, 0)), (b"IDAT", zlib.compress(bytes(raw))), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, {3: 2, 4: 6}[samples], 0, 0, 0)),
+        (b"IDAT", zlib.compress(bytes(raw))),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks
+    )
 
 
-@pytest.mark.parametrize("filters", [[0] * 6, [1] * 6, [2] * 6, [3] * 6, [4] * 6, [0, 1, 2, 3, 4, 1], [4, 3, 2, 1, 0, 4]])
+@pytest.mark.parametrize(
+    "filters", [[0] * 6, [1] * 6, [2] * 6, [3] * 6, [4] * 6, [0, 1, 2, 3, 4, 1], [4, 3, 2, 1, 0, 4]]
+)
 @pytest.mark.parametrize("samples", [3, 4])
 def test_pictures_are_read_whatever_filters_wrote_them(filters: list[int], samples: int) -> None:
     pixels = np.random.default_rng(sum(filters)).integers(0, 256, (6, 9, samples), np.uint8)
@@ -75,7 +83,13 @@ def test_files_that_are_no_such_picture_are_refused() -> None:
 @pytest.mark.parametrize("order", ["contiguous", "transposed", "stepped", "big-endian", "bool"])
 def test_a_segment_has_the_bytes_in_c_order_and_is_unlinked(order: str) -> None:
     array: Any = np.arange(24 * 5, dtype=np.uint16).reshape(24, 5)
-    array = {"contiguous": array, "transposed": array.T, "stepped": array[::-2, 1::2], "big-endian": array.astype(">u2"), "bool": array % 2 == 0}[order]
+    array = {
+        "contiguous": array,
+        "transposed": array.T,
+        "stepped": array[::-2, 1::2],
+        "big-endian": array.astype(">u2"),
+        "bool": array % 2 == 0,
+    }[order]
     segment = Segment(array)
     path = Path("/dev/shm", segment.name)
     assert path.read_bytes() == array.tobytes() and path.stat().st_mode & 0o777 == 0o600
@@ -90,7 +104,8 @@ def test_making_segments_starts_no_process_and_warns_of_nothing() -> None:
         "import os, numpy as np\nfrom wellscope.segments import Segment\n"
         "s = Segment(np.zeros(10)); os.unlink('/dev/shm/' + s.name)\n"
         "t = Segment(np.zeros(10)); t.unlink()\n"
-        "import subprocess; print(subprocess.run(['ps', '--ppid', str(os.getpid()), '-o', 'comm='], capture_output=True, text=True).stdout.split())\n"
+        "import subprocess; command = ['ps', '--ppid', str(os.getpid()), '-o', 'comm=']\n"
+        "print(subprocess.run(command, capture_output=True, text=True).stdout.split())\n"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, env=os.environ)
     assert (done.returncode, done.stderr, done.stdout.strip()) == (0, "", "['ps']")
@@ -156,6 +171,23 @@ def test_whatever_has_array_is_read() -> None:
     assert ArraySource([[1, 2], [3, 4]]).shape == (2, 2)
 
 
+def test_names_that_an_array_has_for_its_axes_are_used() -> None:
+    class Named:
+        """As xarray.DataArray."""
+
+        def __init__(self, *dims: str) -> None:
+            self.dims, self.shape, self.dtype, self.chunks = dims, (2, 3, 4), np.dtype("uint8"), None
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+            return np.zeros(self.shape, np.uint8)
+
+        def __getitem__(self, key: Any) -> np.ndarray:
+            raise AssertionError("it is in memory, so it is read as a whole")
+
+    assert ArraySource(Named("drug", "y", "x")).axis_names == ("drug", "y", "x")
+    assert ArraySource(Named("dim_0", "dim_1", "dim_2")).axis_names is None
+
+
 def test_chunks_of_one_size_are_read_one_by_one() -> None:
     class Chunked:
         """As zarr: one size per axis, slices read from a file."""
@@ -169,22 +201,40 @@ def test_chunks_of_one_size_are_read_one_by_one() -> None:
 
     source = Chunked()
     blocks = dict(ArraySource(source).blocks(1))
-    assert {offset: block.shape for offset, block in blocks.items()} == {(0,): (2, 6, 7), (2,): (2, 6, 7), (4,): (1, 6, 7)}
+    assert {offset: block.shape for offset, block in blocks.items()} == {
+        (0,): (2, 6, 7),
+        (2,): (2, 6, 7),
+        (4,): (1, 6, 7),
+    }
     assert source.read == [(slice(0, 2),), (slice(2, 4),), (slice(4, 5),)]
 
 
 def test_shapes_are_read_as_napari_means_them() -> None:
-    read = shape_items.shapes([np.array([[5, 6], [2, 3]]), [[0, 0], [0, 9]]], shape_type=["ellipse", "line"], object_labels=[7, 8], features={"area": [1.5, 2.5]})
+    read = shape_items.shapes(
+        [np.array([[5, 6], [2, 3]]), [[0, 0], [0, 9]]],
+        shape_type=["ellipse", "line"],
+        object_labels=[7, 8],
+        features={"area": [1.5, 2.5]},
+    )
     ellipse, line = read.by_place()[()]
-    assert ellipse == {"type": "ellipse", "coordinates": [[3.0, 3.0], [3.0, 9.0], [7.0, 9.0], [7.0, 3.0]], "metadata": {"area": 1.5, "label": 7}}
+    assert ellipse == {
+        "type": "ellipse",
+        "coordinates": [[3.0, 3.0], [3.0, 9.0], [7.0, 9.0], [7.0, 3.0]],
+        "metadata": {"area": 1.5, "label": 7},
+    }
     assert line["coordinates"] == [[0.0, 0.0], [0.0, 9.0]] and line["metadata"] == {"area": 2.5, "label": 8}
-    rectangle = shape_items.shapes(np.array([[1, 2], [3, 4]]), shape_type="rectangle", object_labels=None, features=None).by_place()[()]
+    rectangle = shape_items.shapes(
+        np.array([[1, 2], [3, 4]]), shape_type="rectangle", object_labels=None, features=None
+    ).by_place()[()]
     assert rectangle[0]["coordinates"] == [[1.0, 2.0], [1.0, 4.0], [3.0, 4.0], [3.0, 2.0]]
 
 
 def test_leading_columns_say_on_which_plane_points_lie() -> None:
     groups = shape_items.points([[0, 5, 6], [2, 7, 8], [0, 1, 1]], object_labels=None, features=None).by_place()
-    assert {place: [entry["coordinates"] for entry in entries] for place, entries in groups.items()} == {(0,): [[[5.0, 6.0]], [[1.0, 1.0]]], (2,): [[[7.0, 8.0]]]}
+    assert {place: [entry["coordinates"] for entry in entries] for place, entries in groups.items()} == {
+        (0,): [[[5.0, 6.0]], [[1.0, 1.0]]],
+        (2,): [[[7.0, 8.0]]],
+    }
 
 
 @pytest.mark.parametrize(
@@ -214,5 +264,8 @@ def test_scale_and_colormaps_follow_napari() -> None:
 
 
 def test_importing_the_package_is_cheap_and_needs_no_dask() -> None:
-    script = "import sys, wellscope; assert not {'numpy', 'zmq', 'dask'} & set(sys.modules); wellscope.Viewer; assert 'dask' not in sys.modules"
+    script = (
+        "import sys, wellscope; assert not {'numpy', 'zmq', 'dask'} & set(sys.modules)\n"
+        "wellscope.Viewer; assert 'dask' not in sys.modules\n"
+    )
     subprocess.run([sys.executable, "-c", script], check=True, env=os.environ)

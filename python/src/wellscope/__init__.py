@@ -1,10 +1,11 @@
 """Live viewer for the images of image-analysis pipelines.
 
 >>> import numpy as np, wellscope                                        # doctest: +SKIP
->>> viewer = wellscope.view(np.random.rand(2, 8, 256, 256), axes="channel z y x", labels={"channel": ["DAPI", "GFP"]})  # doctest: +SKIP
+>>> stacks = np.random.rand(2, 8, 256, 256)                              # doctest: +SKIP
+>>> viewer = wellscope.view(stacks, axes="channel z y x")                # doctest: +SKIP
 >>> viewer.screenshot()                                                  # doctest: +SKIP
 
-A viewer that runs is reused, else one is started. See :class:`Viewer` for all that it can do, :func:`view` for one line.
+A viewer that runs is reused, else one is started. See :class:`Viewer` for all that it can do.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ _MODULE_OF = {
 
 
 def __getattr__(name: str) -> Any:
-    # numpy and pyzmq are imported with the first name that needs them: the OpenHCS hook imports this package at the start
-    # of every interpreter.
+    # numpy and pyzmq are imported with the first name that needs them: the hook of the OpenHCS adapter may import this
+    # package at the start of every interpreter.
     if name == "__version__":
         from importlib.metadata import version
 

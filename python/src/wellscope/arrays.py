@@ -27,6 +27,8 @@ class ArraySource:
     ----------
     shape
         Extents; of a list, those of its first array after the length of the list.
+    axis_names
+        Names that the array itself has for its axes (xarray), or None.
     """
 
     def __init__(self, data: Any) -> None:
@@ -39,24 +41,21 @@ class ArraySource:
                 raise ValueError(f"the arrays of a list need the same number of axes; these have {ranks}")
             leading = {tuple(part.shape[:-2]) for part in self._parts}
             if ranks[0] > 2 and len(leading) > 1:
-                raise ValueError(f"the arrays of a list may differ in y and x only; their shapes are {[tuple(p.shape) for p in self._parts]}")
+                raise ValueError(
+                    "the arrays of a list may differ in y and x only; "
+                    f"their shapes are {[tuple(part.shape) for part in self._parts]}"
+                )
             self.shape: tuple[int, ...] = (len(self._parts), *(int(extent) for extent in self._parts[0].shape))
             self.dtypes = [np.dtype(part.dtype) for part in self._parts]
         else:
             self._data = data if _is_chunked(data) else np.asarray(data)
             self.shape = tuple(int(extent) for extent in self._data.shape)
             self.dtypes = [np.dtype(self._data.dtype)]
+        self.axis_names = _axis_names(data, len(self.shape))
         for dtype in self.dtypes:
             check_dtype(dtype)
         if 0 in self.shape:
             raise ValueError(f"the array is empty, there is nothing to show: shape {self.shape}")
-
-    @property
-    def axis_names(self) -> tuple[str, ...] | None:
-        """Names that the array itself has for its axes (xarray), or None."""
-        names = getattr(self._data, "dims", None)
-        is_named = isinstance(names, tuple) and len(names) == len(self.shape) and all(isinstance(name, str) for name in names)
-        return names if is_named else None
 
     def entry(self, axis: int, index: int) -> ArraySource:
         """The array at an index of a leading axis; chunked arrays stay chunked."""
@@ -83,7 +82,9 @@ def _blocks_of(array: Any, num_leading: int) -> Iterator[tuple[tuple[int, ...], 
     if not _is_chunked(array):
         yield (0,) * num_leading, array
         return
-    for spans in itertools.product(*(_spans(extent, chunk) for extent, chunk in zip(array.shape[:num_leading], array.chunks))):
+    for spans in itertools.product(
+        *(_spans(extent, chunk) for extent, chunk in zip(array.shape[:num_leading], array.chunks))
+    ):
         # The scheduler that is set up computes it: threads, or a cluster of dask.distributed.
         block = np.asarray(array[tuple(slice(start, stop) for start, stop in spans)])
         yield tuple(start for start, _ in spans), block
@@ -98,12 +99,25 @@ def _spans(extent: int, chunk: int | Sequence[int]) -> list[tuple[int, int]]:
     return list(zip([0, *stops[:-1]], stops))
 
 
+def _axis_names(data: Any, num_dims: int) -> tuple[str, ...] | None:
+    names = getattr(data, "dims", None)
+    if not isinstance(names, tuple) or len(names) != num_dims or not all(isinstance(name, str) for name in names):
+        return None
+    # Names that nobody chose (dim_0, ...) say nothing about y and x.
+    spatial = [name.lower() for name in names if name.lower() not in ("rgb", "rgba")]
+    return names if spatial[-2:] == ["y", "x"] else None
+
+
 def _is_array(value: Any) -> bool:
     return hasattr(value, "__array__") and getattr(value, "ndim", 2) > 0
 
 
 def _is_chunked(value: Any) -> bool:
-    return not isinstance(value, np.ndarray) and all(hasattr(value, name) for name in ("shape", "dtype", "__getitem__")) and bool(getattr(value, "chunks", None))
+    return (
+        not isinstance(value, np.ndarray)
+        and all(hasattr(value, name) for name in ("shape", "dtype", "__getitem__"))
+        and bool(getattr(value, "chunks", None))
+    )
 
 
 def check_dtype(dtype: np.dtype[Any]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
-Value = Union[int, float, str]
+Value = int | float | str
 """Where along a slider something lies."""
 
-Labels = Mapping[str, Union[Sequence[Any], Mapping[Any, str]]]
+Labels = Mapping[str, Sequence[Any] | Mapping[Any, str]]
 """Names of values by axis: a sequence in order of the axis, or a mapping from value to name."""
 
 Values = Mapping[str, Iterable[Value]]
@@ -100,7 +100,9 @@ def parse_axes(axes: str | Sequence[str] | None, shape: Sequence[int], *, rgb: b
             "Transpose the array, e.g. numpy.moveaxis(array, source, -2)"
         )
     if len(names) != len(shape):
-        raise ValueError(f"{len(names)} axes ({' '.join(names)}) are named, the array has {len(shape)}: shape {tuple(shape)}")
+        raise ValueError(
+            f"{len(names)} axes ({' '.join(names)}) are named, the array has {len(shape)}: shape {tuple(shape)}"
+        )
     leading_names = names[: len(spatial) - 2]
     leading = tuple(component_of(name) for name in leading_names)
     if len(set(leading)) != len(leading) or {"y", "x"} & set(leading):
@@ -160,8 +162,8 @@ class Coordinates:
 def coordinates(axes: Axes, shape: Sequence[int], labels: Labels | None, values: Values | None) -> Coordinates:
     """Values and names along the leading axes of an array.
 
-    Wells are their names: ``labels={"well": ["A01", "B02"]}`` gives the values "A01" and "B02". Of other axes, labels name
-    the values, which are 0, 1, ... unless `values` says otherwise.
+    Wells are their names: ``labels={"well": ["A01", "B02"]}`` gives the values "A01" and "B02". Of other axes, labels
+    name the values, which are 0, 1, ... unless `values` says otherwise.
     """
     found = Coordinates()
     extents = dict(zip(axes.leading, shape))
@@ -186,7 +188,9 @@ def coordinates(axes: Axes, shape: Sequence[int], labels: Labels | None, values:
                 raise ValueError(f"the wells must differ: {listed_names}")
             found.values[component] = list(listed_names)
         else:
-            found.names[component] = {str(found.value(component, index)): name for index, name in enumerate(listed_names)}
+            found.names[component] = {
+                str(found.value(component, index)): name for index, name in enumerate(listed_names)
+            }
     return found
 
 

@@ -36,7 +36,7 @@ class DataChannel:
         self._refusal: ViewerRefused | None = None
 
     def send(self, message: bytes, frames: Sequence[Any], segments: list[Segment]) -> None:
-        """Sends a batch; waits while too many are in flight. Segments are unlinked when it is answered, whatever happens."""
+        """Sends a batch; waits while too many are in flight. Its segments are unlinked whatever happens."""
         try:
             socket = self._connected()
             while len(self._in_flight) >= MOST_IN_FLIGHT:
@@ -69,21 +69,29 @@ class DataChannel:
 
     def close(self) -> None:
         """Gives up what is in flight and leaves no segment behind."""
-        for segments in self._in_flight:
+        in_flight, socket = list(self._in_flight), self._socket
+        self._forget()
+        # A fork of the process has copies of both, and must touch neither.
+        if self._pid != os.getpid():
+            return
+        for segments in in_flight:
             _unlink(segments)
+        if socket is not None:
+            socket.close(linger=0)
+
+    def _forget(self) -> None:
         self._in_flight.clear()
         self._refusal = None
-        socket, self._socket = self._socket, None
-        # A socket must not be touched by a fork of the process that made it.
-        if socket is not None and self._pid == os.getpid():
-            socket.close(linger=0)
+        self._socket = None
 
     def _connected(self) -> zmq.Socket[bytes]:
         if self._socket is not None and self._pid == os.getpid():
             return self._socket
-        self._in_flight.clear()
+        self._forget()
         self._pid = os.getpid()
-        nobody = ViewerNotFound(f"no viewer takes images at {self.endpoint} ({self.endpoint.data_url}); it was closed, or it hangs")
+        nobody = ViewerNotFound(
+            f"no viewer takes images at {self.endpoint} ({self.endpoint.data_url}); it was closed, or it hangs"
+        )
         if not self.endpoint.may_be_served(self.endpoint.port):
             raise nobody
         socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
@@ -104,9 +112,13 @@ class DataChannel:
             answer = json.loads(reply[-1])
             status = answer["status"]
         except (ValueError, KeyError, TypeError) as error:
-            raise WellscopeError(f"the reply to a batch cannot be read ({error}); is it a viewer that listens at {self.endpoint}?") from error
+            raise WellscopeError(
+                f"the reply to a batch cannot be read ({error}); is it a viewer that listens at {self.endpoint}?"
+            ) from error
         if status != "success" and self._refusal is None:
-            self._refusal = ViewerRefused(f"the viewer at {self.endpoint} refused images: {answer.get('message', 'it gave no reason')}")
+            self._refusal = ViewerRefused(
+                f"the viewer at {self.endpoint} refused images: {answer.get('message', 'it gave no reason')}"
+            )
 
     def _wait(self, socket: zmq.Socket[bytes]) -> None:
         deadline = time.monotonic() + self.timeout
@@ -115,7 +127,9 @@ class DataChannel:
             # Its control thread answers at once, so a viewer that does not is gone or hangs.
             silent_pings = silent_pings + 1 if ControlClient(self.endpoint).ping(timeout=1.0) is None else 0
             if silent_pings >= 3:
-                raise ViewerNotFound(f"the viewer at {self.endpoint} does not answer any more; it was closed, or it hangs")
+                raise ViewerNotFound(
+                    f"the viewer at {self.endpoint} does not answer any more; it was closed, or it hangs"
+                )
             if time.monotonic() > deadline:
                 raise ViewerTimeout(f"the viewer at {self.endpoint} did not confirm images within {self.timeout:g} s")
 

@@ -56,7 +56,9 @@ def decode_reply(frame: bytes) -> dict[str, Any]:
     except Exception as error:
         raise WellscopeError(f"the reply cannot be read ({error}); is it a viewer that listens there?") from error
     if not isinstance(value, dict):
-        raise WellscopeError(f"the reply is a {type(value).__name__}, a dictionary is needed; is it a viewer that listens there?")
+        raise WellscopeError(
+            f"the reply is a {type(value).__name__}, a dictionary is needed; is it a viewer that listens there?"
+        )
     return value
 
 
@@ -66,7 +68,9 @@ class ControlClient:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
 
-    def call(self, kind: str, payload: dict[str, Any] | None = None, *, timeout: float = CALL_TIMEOUT) -> dict[str, Any]:
+    def call(
+        self, kind: str, payload: dict[str, Any] | None = None, *, timeout: float = CALL_TIMEOUT
+    ) -> dict[str, Any]:
         """Sends one request and returns the reply when its status is ``"success"``.
 
         Raises
@@ -80,10 +84,14 @@ class ControlClient:
         """
         reply = self.request(kind, payload, timeout=timeout)
         if reply.get("status", "success") != "success":
-            raise ViewerRefused(f"the viewer at {self.endpoint} refused {kind!r}: {reply.get('message', 'it gave no reason')}")
+            raise ViewerRefused(
+                f"the viewer at {self.endpoint} refused {kind!r}: {reply.get('message', 'it gave no reason')}"
+            )
         return reply
 
-    def request(self, kind: str, payload: dict[str, Any] | None = None, *, timeout: float = CALL_TIMEOUT) -> dict[str, Any]:
+    def request(
+        self, kind: str, payload: dict[str, Any] | None = None, *, timeout: float = CALL_TIMEOUT
+    ) -> dict[str, Any]:
         """As :meth:`call`, with error replies returned like any other."""
         message: dict[str, Any] = {"type": kind}
         if payload is not None:
@@ -128,5 +136,7 @@ class ControlClient:
                 return
             if time.monotonic() > deadline:
                 done, total = reply.get("completed_update_count"), reply.get("total_update_count")
-                raise ViewerTimeout(f"the viewer at {self.endpoint} has drawn {done} of {total} updates within {timeout:g} s")
+                raise ViewerTimeout(
+                    f"the viewer at {self.endpoint} has drawn {done} of {total} updates within {timeout:g} s"
+                )
             time.sleep(_POLL_INTERVAL)

@@ -52,7 +52,9 @@ class Endpoint:
     def __post_init__(self) -> None:
         highest = 65535 - CONTROL_PORT_OFFSET
         if not isinstance(self.port, int) or not 1 <= self.port <= highest:
-            raise ValueError(f"port {self.port!r} is out of range: choose one from 1 to {highest}, since port + 1000 is used too")
+            raise ValueError(
+                f"port {self.port!r} is out of range: choose one from 1 to {highest}, since port + 1000 is used too"
+            )
         if self.transport not in ("ipc", "tcp"):
             raise ValueError(f"transport is 'ipc' or 'tcp', not {self.transport!r}")
         if self.transport == "ipc" and os.name == "nt":
@@ -95,7 +97,7 @@ class Endpoint:
         return 2.0 if self.is_on_this_machine else 5.0
 
     def may_be_served(self, port: int) -> bool:
-        """False when certainly nobody listens: a Unix socket that does not exist. ZeroMQ would wait for it to appear."""
+        """False when nobody listens for certain: no such Unix socket, for which ZeroMQ would wait."""
         return self.transport == "tcp" or self.socket_path(port).exists()
 
     def __str__(self) -> str:

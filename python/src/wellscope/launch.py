@@ -166,12 +166,19 @@ def _start(endpoint: Endpoint, options: LaunchOptions, control: ControlClient, d
             raise ViewerStartError(_why_it_ended(code, log))
         pong = ready_pong(control)
         if pong is not None:
+            _started.append(process)
             return RunningViewer(pong, process)
         if time.monotonic() > deadline:
             process.kill()
             process.wait()
-            raise ViewerStartError(f"the viewer did not serve within {options.timeout:g} s. Its log ({log}) ends with:\n{_tail(log)}")
+            raise ViewerStartError(
+                f"the viewer did not serve within {options.timeout:g} s. Its log ({log}) ends with:\n{_tail(log)}"
+            )
         time.sleep(0.02)
+
+
+_started: list[subprocess.Popen[bytes]] = []
+"""Viewers of this process. They outlive their handles, and a child that nobody holds is warned of."""
 
 
 def _command(endpoint: Endpoint, options: LaunchOptions, log: Path) -> list[str]:
@@ -194,7 +201,9 @@ def _spawn(command: list[str], log: Path, options: LaunchOptions) -> subprocess.
     # The viewer appends its log there by itself; what drivers and panics print comes by these.
     with open(log, "ab") as output:
         try:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=output, **detached)
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=output, **detached
+            )
         except OSError as error:
             raise ViewerStartError(f"the viewer's program cannot be run: {error}. Program: {command[0]}") from error
 
@@ -218,7 +227,9 @@ def _start_lock(endpoint: Endpoint, deadline: float) -> Iterator[None]:
     with open(path, "a+b") as file:
         while not _try_lock(file):
             if time.monotonic() > deadline:
-                raise ViewerStartError(f"another process has been starting a viewer at {endpoint} for too long. Lock: {path}")
+                raise ViewerStartError(
+                    f"another process has been starting a viewer at {endpoint} for too long. Lock: {path}"
+                )
             time.sleep(0.02)
         # Closing the file gives the lock back; the file stays, since removing it could give two owners to one name.
         yield
@@ -257,8 +268,20 @@ def stop_viewer(control: ControlClient, process: subprocess.Popen[bytes] | None,
         return
     while control.ping(timeout=0.2) is not None:
         if time.monotonic() > deadline:
-            raise WellscopeError(f"the viewer at {control.endpoint} said that it closes and still answers after {timeout:g} s")
+            raise WellscopeError(
+                f"the viewer at {control.endpoint} said that it closes and still answers after {timeout:g} s"
+            )
         time.sleep(0.02)
 
 
-__all__ = ["LaunchOptions", "RunningViewer", "ensure_viewer", "find_viewer", "has_display", "is_loopback", "log_path", "ready_pong", "stop_viewer"]
+__all__ = [
+    "LaunchOptions",
+    "RunningViewer",
+    "ensure_viewer",
+    "find_viewer",
+    "has_display",
+    "is_loopback",
+    "log_path",
+    "ready_pong",
+    "stop_viewer",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Union, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from .axes import Value
 
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 Reporter = Callable[[int, int], None]
 """Told of progress: planes done, planes in all."""
-
 
 
 class Layer:
@@ -53,7 +52,11 @@ class Layer:
     def contrast_limits(self) -> tuple[float, float] | None:
         """Intensities drawn as black and as full colour; None for shapes and points."""
         intensity = self.state.get("native_intensity")
-        return None if intensity is None else (float(intensity["contrast_limits"][0]), float(intensity["contrast_limits"][1]))
+        return (
+            None
+            if intensity is None
+            else (float(intensity["contrast_limits"][0]), float(intensity["contrast_limits"][1]))
+        )
 
     @contrast_limits.setter
     def contrast_limits(self, limits: Sequence[float]) -> None:
@@ -117,11 +120,18 @@ class ListedLayer(Layer):
         found = {}
         for component, wanted in places.items():
             if component not in known:
-                raise ValueError(f"layer {self.name!r} has no slider for {component!r}; it has {', '.join(known) or 'none'}")
+                raise ValueError(
+                    f"layer {self.name!r} has no slider for {component!r}; it has {', '.join(known) or 'none'}"
+                )
             values = known[component]
             index = _index_of(wanted, values, labels.get(component, ()), names.get(component, {}))
             if index is None:
-                named = [f"{value} ({names[component][str(value)]})" if str(value) in names.get(component, {}) else str(value) for value in values]
+                named = [
+                    f"{value} ({names[component][str(value)]})"
+                    if str(value) in names.get(component, {})
+                    else str(value)
+                    for value in values
+                ]
                 raise ValueError(f"{component} has no {wanted!r}; layer {self.name!r} has {_shortened(named)}")
             found[component] = index
         return found
@@ -152,12 +162,12 @@ class Layers(Sequence[ListedLayer]):
         self._layers = [ListedLayer(viewer, layer) for layer in state["layers"]]
 
     @overload
-    def __getitem__(self, key: Union[int, str]) -> ListedLayer: ...
+    def __getitem__(self, key: int | str) -> ListedLayer: ...
 
     @overload
     def __getitem__(self, key: slice) -> Sequence[ListedLayer]: ...
 
-    def __getitem__(self, key: Union[int, str, slice]) -> Union[ListedLayer, Sequence[ListedLayer]]:
+    def __getitem__(self, key: int | str | slice) -> ListedLayer | Sequence[ListedLayer]:
         if not isinstance(key, str):
             return self._layers[key]
         for layer in self._layers:

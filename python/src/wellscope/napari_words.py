@@ -78,5 +78,7 @@ def scale_of(scale: Sequence[float] | None) -> tuple[float, float, float] | None
         return None
     values = [float(value) for value in scale]
     if len(values) < 2 or not all(0 < value < float("inf") for value in values[-3:]):
-        raise ValueError(f"scale needs positive numbers for y and x at least, e.g. (0.65, 0.65); {tuple(scale)} is given")
+        raise ValueError(
+            f"scale needs positive numbers for y and x at least, e.g. (0.65, 0.65); {tuple(scale)} is given"
+        )
     return (1.0, values[0], values[1]) if len(values) == 2 else (values[-3], values[-2], values[-1])

@@ -24,7 +24,9 @@ class Picture(np.ndarray[Any, np.dtype[np.uint8]]):
         """Writes it as a PNG file."""
         png = self._repr_png_()
         if png is None:
-            raise ValueError(f"only (height, width, 3 or 4) of uint8 is a picture; this is {self.shape} of {self.dtype}")
+            raise ValueError(
+                f"only (height, width, 3 or 4) of uint8 is a picture; this is {self.shape} of {self.dtype}"
+            )
         with open(path, "wb") as file:
             file.write(png)
 
@@ -66,7 +68,9 @@ def decode_png(data: bytes) -> Picture:
         raise ValueError("the PNG file has no header")
     width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", header)
     if depth != 8 or colour not in _SAMPLES or interlace:
-        raise ValueError(f"a PNG of 8 bits per sample is needed; this has depth {depth}, colour type {colour}, interlace {interlace}")
+        raise ValueError(
+            f"a PNG of 8 bits per sample is needed; this has depth {depth}, colour type {colour}, interlace {interlace}"
+        )
     samples = _SAMPLES[colour]
     raw = np.frombuffer(zlib.decompress(b"".join(packed)), np.uint8)
     if raw.size != height * (1 + width * samples):

@@ -1,11 +1,12 @@
 """Shared-memory segments: made, filled once, unlinked when the viewer has replied.
 
-Not ``multiprocessing.shared_memory`` on Linux: its resource tracker is a process more, warns of what others unlinked, and
-in Python before 3.13 cannot be turned off.
+Not ``multiprocessing.shared_memory`` on Linux: its resource tracker is a process more, warns of what others unlinked,
+and in Python before 3.13 cannot be turned off.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
@@ -46,15 +47,11 @@ class Segment:
         if self._memory is not None:
             memory, self._memory = self._memory, None
             memory.close()
-            try:
+            with contextlib.suppress(FileNotFoundError):
                 memory.unlink()
-            except FileNotFoundError:
-                pass
         elif sys.platform == "linux":
-            try:
+            with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{_FOLDER}/{self.name}")
-            except FileNotFoundError:
-                pass
 
     def _write_file(self, array: npt.NDArray[Any]) -> None:
         file = os.open(f"{_FOLDER}/{self.name}", os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)

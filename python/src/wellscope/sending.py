@@ -48,7 +48,12 @@ def send_image(viewer: Viewer, source: ArraySource, name: str, options: ImageOpt
     components = [*axes.leading, *(component for component in fixed if component not in axes.leading)]
     extents = dict(zip(axes.leading, source.shape))
     domain: dict[str, list[Value]] = {component: [value] for component, value in fixed.items()}
-    domain.update({component: [places.value(component, index) for index in range(extent)] for component, extent in extents.items()})
+    domain.update(
+        {
+            component: [places.value(component, index) for index in range(extent)]
+            for component, extent in extents.items()
+        }
+    )
     domain.update({component: list(known) for component, known in (options.domain or {}).items()})
     writer = _writer(viewer, components, places.names, domain, colormap)
     with viewer._lock, writer:
@@ -75,13 +80,22 @@ def send_channels(
     component, count = axes.leading[axis], source.shape[axis]
     places = coordinates(axes, source.shape, options.labels, options.values)
     names = _channel_names(viewer, name, count, component, places)
-    colormaps = channel_colormaps(count) if colormap is None else listed("colormaps", colormap, count, is_one=isinstance(colormap, str))
+    colormaps = (
+        channel_colormaps(count)
+        if colormap is None
+        else listed("colormaps", colormap, count, is_one=isinstance(colormap, str))
+    )
     is_one_pair = contrast_limits is None or not np.iterable(contrast_limits[0])
     limits = listed("contrast limits", contrast_limits, count, is_one=is_one_pair)
     gammas = listed("gammas", gamma, count, is_one=not np.iterable(gamma))
     remaining = replace(
         options,
-        axes=[*(given for index, given in enumerate(axes.names) if index != axis), "y", "x", *(["rgb"] if axes.has_colour else [])],
+        axes=[
+            *(given for index, given in enumerate(axes.names) if index != axis),
+            "y",
+            "x",
+            *(["rgb"] if axes.has_colour else []),
+        ],
         labels=_without(options.labels, axes.names[axis], component),
         values=_without(options.values, axes.names[axis], component),
         rgb=None,
@@ -97,7 +111,9 @@ def send_channels(
     return layers
 
 
-def send_shapes(viewer: Viewer, shapes: Shapes, data_type: str, name: str, *, axes: Any, at: Any, visible: bool) -> Layer:
+def send_shapes(
+    viewer: Viewer, shapes: Shapes, data_type: str, name: str, *, axes: Any, at: Any, visible: bool
+) -> Layer:
     """Sends shapes or points, an item for each place that they lie at."""
     columns = parse_axes(axes, (1,) * shapes.num_columns)
     if columns.has_colour:
@@ -138,18 +154,34 @@ def _fixed_places(leading: Sequence[str], at: Mapping[str, Any] | None) -> dict[
     fixed = address(at)
     twice = set(fixed) & set(leading)
     if twice:
-        raise ValueError(f"at= names {', '.join(sorted(twice))}, which is an axis of the array already; use values= for its values")
+        raise ValueError(
+            f"at= names {', '.join(sorted(twice))}, which is an axis of the array already; use values= for its values"
+        )
     return fixed if fixed or leading else dict(_NOWHERE)
 
 
-def _writer(viewer: Viewer, components: Sequence[str], names: Mapping[str, Mapping[str, str]], domain: Mapping[str, Sequence[Value]], colormap: str) -> BatchWriter:
+def _writer(
+    viewer: Viewer,
+    components: Sequence[str],
+    names: Mapping[str, Mapping[str, str]],
+    domain: Mapping[str, Sequence[Value]],
+    colormap: str,
+) -> BatchWriter:
     for component, of_values in names.items():
         viewer._names.setdefault(component, {}).update(of_values)
     config = wire.display_config(components, colormap=colormap)
     return BatchWriter(viewer._channel, viewer._route, config, names, domain)
 
 
-def _send_planes(writer: BatchWriter, source: ArraySource, axes: Axes, places: Coordinates, fixed: Mapping[str, Value], name: str, options: ImageOptions) -> None:
+def _send_planes(
+    writer: BatchWriter,
+    source: ArraySource,
+    axes: Axes,
+    places: Coordinates,
+    fixed: Mapping[str, Value],
+    name: str,
+    options: ImageOptions,
+) -> None:
     num_leading = len(axes.leading)
     total = int(np.prod(source.shape[:num_leading], dtype=np.int64))
     spacing, sent = scale_of(options.scale), 0
@@ -162,7 +194,12 @@ def _send_planes(writer: BatchWriter, source: ArraySource, axes: Axes, places: C
             item = wire.item(name, "image", at_plane)
             item.update(
                 wire.image_fields(
-                    plane.shape, str(plane.dtype), has_colour=axes.has_colour, spacing_zyx=spacing, unit=options.units, is_labels=options.is_labels
+                    plane.shape,
+                    str(plane.dtype),
+                    has_colour=axes.has_colour,
+                    spacing_zyx=spacing,
+                    unit=options.units,
+                    is_labels=options.is_labels,
                 )
             )
             writer.add_plane(item, plane)

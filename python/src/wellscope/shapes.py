@@ -36,12 +36,20 @@ class Shapes:
         return groups
 
 
-def shapes(data: Any, *, shape_type: str | Sequence[str], object_labels: Sequence[int] | None, features: Mapping[str, Sequence[Any]] | None) -> Shapes:
+def shapes(
+    data: Any,
+    *,
+    shape_type: str | Sequence[str],
+    object_labels: Sequence[int] | None,
+    features: Mapping[str, Sequence[Any]] | None,
+) -> Shapes:
     """Reads outlines; see :meth:`wellscope.Viewer.add_shapes`."""
     outlines = _outlines(data)
     kinds = [shape_type] * len(outlines) if isinstance(shape_type, str) else [str(kind) for kind in shape_type]
     if len(kinds) != len(outlines):
-        raise ValueError(f"{len(kinds)} shape types are given for {len(outlines)} shapes; give one for all, or one each")
+        raise ValueError(
+            f"{len(kinds)} shape types are given for {len(outlines)} shapes; give one for all, or one each"
+        )
     columns = {outline.shape[1] for outline in outlines}
     if len(columns) != 1:
         raise ValueError(f"all shapes need the same number of columns; they have {sorted(columns)}")
@@ -50,8 +58,15 @@ def shapes(data: Any, *, shape_type: str | Sequence[str], object_labels: Sequenc
     for outline, kind, metadata in zip(outlines, kinds, details):
         leading, vertices = outline[:, :-2], outline[:, -2:]
         if len(leading) and np.any(leading != leading[0]):
-            raise ValueError("all vertices of a shape must lie on one plane: the columns before y and x differ within a shape")
-        entries.append((_place(leading[0]), {"type": kind, "coordinates": _vertices(vertices, kind).tolist(), "metadata": metadata}))
+            raise ValueError(
+                "all vertices of a shape must lie on one plane: the columns before y and x differ within a shape"
+            )
+        entries.append(
+            (
+                _place(leading[0]),
+                {"type": kind, "coordinates": _vertices(vertices, kind).tolist(), "metadata": metadata},
+            )
+        )
     return Shapes(columns.pop(), entries)
 
 
@@ -64,12 +79,21 @@ def points(data: Any, *, object_labels: Sequence[int] | None, features: Mapping[
         raise ValueError(f"points are rows of y, x: an array (n, 2 or more); the shape is {rows.shape}")
     _check_finite(rows)
     details = _details(len(rows), object_labels, features)
-    entries = [(_place(row[:-2]), {"type": "points", "coordinates": [row[-2:].tolist()], "metadata": metadata}) for row, metadata in zip(rows, details)]
+    entries = [
+        (_place(row[:-2]), {"type": "points", "coordinates": [row[-2:].tolist()], "metadata": metadata})
+        for row, metadata in zip(rows, details)
+    ]
     return Shapes(rows.shape[1], entries)
 
 
 def _outlines(data: Any) -> list[Vertices]:
-    is_one = isinstance(data, np.ndarray) and data.ndim == 2 or isinstance(data, (list, tuple)) and bool(data) and np.ndim(data[0]) == 1
+    is_one = (
+        isinstance(data, np.ndarray)
+        and data.ndim == 2
+        or isinstance(data, (list, tuple))
+        and bool(data)
+        and np.ndim(data[0]) == 1
+    )
     listed = [np.asarray(outline, np.float64) for outline in ([data] if is_one else data)]
     if not listed:
         raise ValueError("there are no shapes to show")
@@ -107,7 +131,9 @@ def _place(leading: Vertices) -> tuple[Value, ...]:
     return tuple(int(value) if float(value).is_integer() else float(value) for value in leading)
 
 
-def _details(count: int, object_labels: Sequence[int] | None, features: Mapping[str, Sequence[Any]] | None) -> list[dict[str, Any]]:
+def _details(
+    count: int, object_labels: Sequence[int] | None, features: Mapping[str, Sequence[Any]] | None
+) -> list[dict[str, Any]]:
     """Metadata per shape: its label and its row of the table."""
     labels = range(1, count + 1) if object_labels is None else [int(label) for label in object_labels]
     if len(labels) != count:
@@ -120,4 +146,6 @@ def _details(count: int, object_labels: Sequence[int] | None, features: Mapping[
         if len(column) != count:
             raise ValueError(f"the feature {name!r} has {len(column)} rows, there are {count} shapes")
     # The label last: a feature of that name must not change the colour.
-    return [{**{name: column[row] for name, column in columns.items()}, "label": label} for row, label in enumerate(labels)]
+    return [
+        {**{name: column[row] for name, column in columns.items()}, "label": label} for row, label in enumerate(labels)
+    ]

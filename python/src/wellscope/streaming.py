@@ -66,7 +66,9 @@ class Route:
             return Route(True, False)
         if pixels == "frames":
             if not takes_frames:
-                raise WellscopeError("the viewer does not take binary frames; update wellscope there, or use a viewer of this machine")
+                raise WellscopeError(
+                    "the viewer does not take binary frames; update wellscope there, or use a viewer of this machine"
+                )
             return Route(False, True)
         if pixels != "auto":
             raise ValueError(f"pixels is 'auto', 'shared_memory' or 'frames', not {pixels!r}")
@@ -76,7 +78,14 @@ class Route:
 class BatchWriter:
     """Collects items and sends them in batches. Names, values and display settings hold for all of them."""
 
-    def __init__(self, channel: DataChannel, route: Route, config: Mapping[str, Any], names: Mapping[str, Mapping[str, str]], domain: Mapping[str, Sequence[Value]]) -> None:
+    def __init__(
+        self,
+        channel: DataChannel,
+        route: Route,
+        config: Mapping[str, Any],
+        names: Mapping[str, Mapping[str, str]],
+        domain: Mapping[str, Sequence[Value]],
+    ) -> None:
         self._channel = channel
         self._route = route
         self._config, self._names, self._domain = config, names, domain
@@ -117,8 +126,10 @@ class BatchWriter:
     def __enter__(self) -> BatchWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Sends the rest and waits until the viewer has everything. After an error, what was sent is still waited for."""
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Sends the rest and waits until the viewer has everything; after an error, only for what was sent."""
         if error is None:
             self.flush()
             self._channel.drain()
@@ -148,8 +159,8 @@ class BatchWriter:
         if plane.nbytes <= _INLINE_BYTES:
             return {"data": _json_numbers(plane)}
         raise WellscopeError(
-            f"the viewer is on another machine and does not take binary frames, so a plane of {plane.nbytes} bytes cannot reach "
-            "it; update wellscope there"
+            f"the viewer is on another machine and does not take binary frames, so a plane of {plane.nbytes} bytes "
+            "cannot reach it; update wellscope there"
         )
 
     def _add_frames(self, plane: npt.NDArray[Any]) -> list[int]:

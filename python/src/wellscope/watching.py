@@ -43,7 +43,10 @@ def watch(viewer: Viewer, array: Any, name: str, options: ImageOptions, *, color
     check_dtype(np.dtype(array.dtype))
     axes = parse_axes(options.axes, array.shape, rgb=options.rgb)
     places = coordinates(axes, array.shape, options.labels, options.values)
-    values = {component: [places.value(component, index) for index in range(extent)] for component, extent in zip(axes.leading, array.shape)}
+    values = {
+        component: [places.value(component, index) for index in range(extent)]
+        for component, extent in zip(axes.leading, array.shape)
+    }
     whole = [axis - array.ndim for axis in range(len(axes.leading), array.ndim)]
     if any(array.numblocks[axis] > 1 for axis in whole):
         array = array.rechunk({axis: -1 for axis in whole})
@@ -59,7 +62,10 @@ def _names(axes: Axes) -> list[str]:
 def _show_block(block: npt.NDArray[Any], shown: _Shown, block_info: Any = None) -> npt.NDArray[Any]:
     if block_info and block.size and not _is_lost(shown.viewer):
         spans = block_info[0]["array-location"]
-        values = {component: list(shown.values[component][start:stop]) for component, (start, stop) in zip(shown.leading, spans)}
+        values = {
+            component: list(shown.values[component][start:stop])
+            for component, (start, stop) in zip(shown.leading, spans)
+        }
         try:
             _send(shown, block, values)
         except WellscopeError as error:
@@ -70,7 +76,9 @@ def _show_block(block: npt.NDArray[Any], shown: _Shown, block_info: Any = None) 
 def _send(shown: _Shown, block: npt.NDArray[Any], values: Mapping[str, Sequence[Value]]) -> None:
     from .sending import send_image
 
-    send_image(shown.viewer, ArraySource(block), shown.name, replace(shown.options, values=values), colormap=shown.colormap)
+    send_image(
+        shown.viewer, ArraySource(block), shown.name, replace(shown.options, values=values), colormap=shown.colormap
+    )
 
 
 _lost_until: dict[str, float] = {}

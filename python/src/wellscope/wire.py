@@ -1,4 +1,4 @@
-"""Batch messages as producers send them to a viewer's data socket (polystore 0.2.19, and wellscope's extensions to it)."""
+"""Batch messages as producers send them to a viewer (polystore 0.2.19, and wellscope's extensions to it)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,15 @@ def item(name: str, data_type: str, address: Mapping[str, Value]) -> Item:
     }
 
 
-def image_fields(shape: Sequence[int], dtype: str, *, has_colour: bool, spacing_zyx: Sequence[float] | None, unit: str, is_labels: bool) -> Item:
+def image_fields(
+    shape: Sequence[int],
+    dtype: str,
+    *,
+    has_colour: bool,
+    spacing_zyx: Sequence[float] | None,
+    unit: str,
+    is_labels: bool,
+) -> Item:
     """What an image item says of its array ``(y, x)`` or ``(y, x, colour)``; where the pixels are comes later."""
     fields: Item = {
         "shape": list(shape),
@@ -64,7 +72,12 @@ def image_fields(shape: Sequence[int], dtype: str, *, has_colour: bool, spacing_
         "image_metadata": {
             "plane_axis": None,
             "source_channel_axis": 2 if has_colour else None,
-            "source_spatial_domain": {"origin_yx": None, "source_shape_yx": None, "fill_value": 0, "value_name": "Dense array"},
+            "source_spatial_domain": {
+                "origin_yx": None,
+                "source_shape_yx": None,
+                "fill_value": 0,
+                "value_name": "Dense array",
+            },
             "source_voxel_spacing": {"values_zyx": list(spacing_zyx or ()), "unit": unit},
         },
     }
@@ -73,7 +86,12 @@ def image_fields(shape: Sequence[int], dtype: str, *, has_colour: bool, spacing_
     return fields
 
 
-def message(items: Sequence[Item], config: Mapping[str, Any], names: Mapping[str, Mapping[str, str]], domain: Mapping[str, Sequence[Value]]) -> bytes:
+def message(
+    items: Sequence[Item],
+    config: Mapping[str, Any],
+    names: Mapping[str, Mapping[str, str]],
+    domain: Mapping[str, Sequence[Value]],
+) -> bytes:
     """The first frame of a batch."""
     batch = {
         "type": "batch",
