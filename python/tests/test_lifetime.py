@@ -100,6 +100,13 @@ def test_a_forked_process_may_use_the_viewer_and_disturbs_nothing(
     assert viewer.layers.names == ["parent", "child", "parent again"]
 
 
+def test_leaving_a_viewer_behind_is_no_reason_for_a_warning(start_viewer: StartViewer, port: int) -> None:
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", _HELLO, str(port)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
+    start_viewer(port, start=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_with_leaves_a_persistent_viewer_and_closes_another(start_viewer: StartViewer, port: int) -> None:
     with start_viewer(port) as kept:
         pass

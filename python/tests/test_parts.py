@@ -125,6 +125,18 @@ def test_a_reply_is_data_and_nothing_of_it_runs(tmp_path: Path) -> None:
             decode_reply(wrong)
 
 
+_CAPTURES = Path(__file__).parents[2] / "tests" / "captures"
+
+
+def test_every_captured_reply_of_the_incumbent_can_be_read() -> None:
+    replies = sorted(_CAPTURES.rglob("*.reply.pickle"))
+    assert len(replies) >= 30
+    read = {path.stem.partition(".")[0]: decode_reply(path.read_bytes()) for path in replies}
+    (layer, *_) = read["state_full"]["layers"]
+    assert dict(layer["producer_identities"][0])["step_name"] == "Gaussian Blur"
+    assert read["navigate_bad"]["status"] == "error" and read["screenshot"]["resource"]["mime_type"] == "image/png"
+
+
 def test_addresses_are_those_of_openhcs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/u")
     endpoint = Endpoint(5555, "ipc")

@@ -37,10 +37,17 @@ class _StandIn:
         self.state = state
 
 
+class _StandInDict(dict[Any, Any]):
+    """Takes the place of a class that is a dictionary with another name."""
+
+
+_DICTIONARIES = frozenset({"StreamProducerIdentityPayload"})
+"""polystore 0.2.19 sends identities so."""
+
+
 class _DataUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        # A dictionary with another name (polystore's identities) is still a dictionary.
-        return dict if name == "StreamProducerIdentityPayload" else _StandIn
+        return _StandInDict if name in _DICTIONARIES else _StandIn
 
 
 def decode_reply(frame: bytes) -> dict[str, Any]:

@@ -156,6 +156,8 @@ def ready_pong(control: ControlClient) -> dict[str, Any] | None:
 
 
 def _start(endpoint: Endpoint, options: LaunchOptions, control: ControlClient, deadline: float) -> RunningViewer:
+    for ended in [program for program in _started if program.poll() is not None]:
+        _started.remove(ended)
     log = log_path(endpoint.port)
     log.parent.mkdir(parents=True, exist_ok=True)
     command = _command(endpoint, options, log)
@@ -177,8 +179,16 @@ def _start(endpoint: Endpoint, options: LaunchOptions, control: ControlClient, d
         time.sleep(0.02)
 
 
-_started: list[subprocess.Popen[bytes]] = []
-"""Viewers of this process. They outlive their handles, and a child that nobody holds is warned of."""
+class _Program(subprocess.Popen[bytes]):
+    """A program that may outlive this process: that it still runs in the end is no reason for a warning."""
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            self.poll()
+
+
+_started: list[_Program] = []
+"""Viewers of this process, so that one that was closed does not stay a zombie when its handle is gone."""
 
 
 def _command(endpoint: Endpoint, options: LaunchOptions, log: Path) -> list[str]:
@@ -192,7 +202,7 @@ def _command(endpoint: Endpoint, options: LaunchOptions, log: Path) -> list[str]
     return [*command, *options.arguments]
 
 
-def _spawn(command: list[str], log: Path, options: LaunchOptions) -> subprocess.Popen[bytes]:
+def _spawn(command: list[str], log: Path, options: LaunchOptions) -> _Program:
     detached: dict[str, Any] = {"start_new_session": True}
     if os.name == "nt":
         flags = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
@@ -201,9 +211,7 @@ def _spawn(command: list[str], log: Path, options: LaunchOptions) -> subprocess.
     # The viewer appends its log there by itself; what drivers and panics print comes by these.
     with open(log, "ab") as output:
         try:
-            return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=output, **detached
-            )
+            return _Program(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=output, **detached)
         except OSError as error:
             raise ViewerStartError(f"the viewer's program cannot be run: {error}. Program: {command[0]}") from error
 
