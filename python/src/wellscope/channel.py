@@ -1,0 +1,143 @@
+"""The way of batches to a viewer: several in flight, each answered once, in order."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import zmq
+
+from .control import ControlClient
+from .endpoint import Endpoint
+from .errors import ViewerNotFound, ViewerRefused, ViewerTimeout, WellscopeError
+from .segments import Segment
+
+MOST_IN_FLIGHT = 4
+"""Batches that are sent and not yet answered. While the viewer copies one, the next is made ready."""
+
+_IMPATIENCE = 1.0
+"""Seconds without an answer after which the viewer is asked whether it lives."""
+
+
+class DataChannel:
+    """One connection to a data socket. Not for several threads at once."""
+
+    def __init__(self, endpoint: Endpoint, *, timeout: float) -> None:
+        self.endpoint = endpoint
+        self.timeout = timeout
+        self._socket: zmq.Socket[bytes] | None = None
+        self._pid = os.getpid()
+        self._in_flight: deque[list[Segment]] = deque()
+        self._refusal: ViewerRefused | None = None
+
+    def send(self, message: bytes, frames: Sequence[Any], segments: list[Segment]) -> None:
+        """Sends a batch; waits while too many are in flight. Its segments are unlinked whatever happens."""
+        try:
+            socket = self._connected()
+            while len(self._in_flight) >= MOST_IN_FLIGHT:
+                self._receive(socket)
+            # An empty frame before the message is what a REQ socket would send.
+            socket.send_multipart([b"", message, *frames], copy=False)
+        except BaseException:
+            _unlink(segments)
+            self.close()
+            raise
+        self._in_flight.append(segments)
+
+    def drain(self) -> None:
+        """Waits until all batches are answered.
+
+        Raises
+        ------
+        ViewerRefused
+            With the sentence of the first that was refused.
+        """
+        try:
+            while self._in_flight:
+                self._receive(self._connected())
+        except BaseException:
+            self.close()
+            raise
+        refusal, self._refusal = self._refusal, None
+        if refusal is not None:
+            raise refusal
+
+    def close(self) -> None:
+        """Gives up what is in flight and leaves no segment behind."""
+        in_flight, socket = list(self._in_flight), self._socket
+        self._forget()
+        # A fork of the process has copies of both, and must touch neither.
+        if self._pid != os.getpid():
+            return
+        for segments in in_flight:
+            _unlink(segments)
+        if socket is not None:
+            socket.close(linger=0)
+
+    def _forget(self) -> None:
+        self._in_flight.clear()
+        self._refusal = None
+        self._socket = None
+
+    def _connected(self) -> zmq.Socket[bytes]:
+        if self._socket is not None and self._pid == os.getpid():
+            return self._socket
+        self._forget()
+        self._pid = os.getpid()
+        nobody = ViewerNotFound(
+            f"no viewer takes images at {self.endpoint} ({self.endpoint.data_url}); it was closed, or it hangs"
+        )
+        if not self.endpoint.may_be_served(self.endpoint.port):
+            raise nobody
+        socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.IMMEDIATE, 1)
+        socket.connect(self.endpoint.data_url)
+        self._socket = socket
+        if not socket.poll(int(min(self.timeout, self.endpoint.connect_timeout) * 1000), zmq.POLLOUT):
+            raise nobody
+        return socket
+
+    def _receive(self, socket: zmq.Socket[bytes]) -> None:
+        self._wait(socket)
+        reply = socket.recv_multipart()
+        segments = self._in_flight.popleft()
+        _unlink(segments)
+        try:
+            answer = json.loads(reply[-1])
+            status = answer["status"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise WellscopeError(
+                f"the reply to a batch cannot be read ({error}); is it a viewer that listens at {self.endpoint}?"
+            ) from error
+        if status != "success" and self._refusal is None:
+            self._refusal = ViewerRefused(
+                f"the viewer at {self.endpoint} refused images: {answer.get('message', 'it gave no reason')}"
+            )
+
+    def _wait(self, socket: zmq.Socket[bytes]) -> None:
+        deadline = time.monotonic() + self.timeout
+        silent_pings = 0
+        while not socket.poll(int(_IMPATIENCE * 1000)):
+            # Its control thread answers at once, so a viewer that does not is gone or hangs.
+            silent_pings = silent_pings + 1 if ControlClient(self.endpoint).ping(timeout=1.0) is None else 0
+            if silent_pings >= 3:
+                raise ViewerNotFound(
+                    f"the viewer at {self.endpoint} does not answer any more; it was closed, or it hangs"
+                )
+            if time.monotonic() > deadline:
+                raise ViewerTimeout(f"the viewer at {self.endpoint} did not confirm images within {self.timeout:g} s")
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            self.close()
+
+
+def _unlink(segments: Sequence[Segment]) -> None:
+    for segment in segments:
+        segment.unlink()
