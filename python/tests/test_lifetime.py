@@ -100,6 +100,32 @@ def test_a_forked_process_may_use_the_viewer_and_disturbs_nothing(
     assert viewer.layers.names == ["parent", "child", "parent again"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent was killed")
+def test_a_viewer_that_is_not_persistent_ends_with_a_killed_process(port: int) -> None:
+    script = _HELLO.replace("start_timeout=60", "start_timeout=60, persistent=False")
+    # Made in a thread that ends before the process does.
+    script = "import threading, time\ndef make():" + script.replace("\n", "\n    ")
+    script += "\nthread = threading.Thread(target=make); thread.start(); thread.join()\n"
+    script += "print('done', flush=True); time.sleep(600)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(port)], stdout=subprocess.PIPE, text=True, env=os.environ
+    )
+    try:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline().split()[0])
+        assert process.stdout.readline() == "done\n"
+        viewer = wellscope.Viewer(port, start=False)
+        assert viewer.is_alive and _pid(viewer) == pid
+    finally:
+        process.kill()
+        process.communicate()
+    is_gone = _is_gone(pid)
+    if not is_gone:
+        os.kill(pid, signal.SIGKILL)
+    assert is_gone
+    assert not (Path.home() / f".openhcs/ipc/openhcs-zmq-{port}.sock").exists()
+
+
 def test_leaving_a_viewer_behind_is_no_reason_for_a_warning(start_viewer: StartViewer, port: int) -> None:
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", _HELLO, str(port)]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ)

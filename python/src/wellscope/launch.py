@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import os
+import queue
 import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -208,12 +210,49 @@ def _spawn(command: list[str], log: Path, options: LaunchOptions) -> _Program:
         flags = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
         detached = {"creationflags": flags}
     log.write_bytes(b"")
-    # The viewer appends its log there by itself; what drivers and panics print comes by these.
-    with open(log, "ab") as output:
+
+    def run(words: list[str]) -> _Program:
+        # The viewer appends its log there by itself; what drivers and panics print comes by these.
+        with open(log, "ab") as output:
+            return _Program(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=output, **detached)
+
+    try:
+        if options.persistent or sys.platform != "linux":
+            return run(command)
+        return _run_tied(run, [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), *command])
+    except OSError as error:
+        raise ViewerStartError(f"the viewer's program cannot be run: {error}. Program: {command[0]}") from error
+
+
+_TIED = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Asks the kernel for SIGTERM when the parent dies, however it dies (PR_SET_PDEATHSIG, kept by exec), and becomes the
+viewer; unless the parent is gone already. Elsewhere than on Linux a killed parent leaves its viewer behind."""
+
+
+def _run_tied(run: Callable[[list[str]], _Program], command: list[str]) -> _Program:
+    """For the kernel the parent is a thread: the one that starts the program waits for its end, so that it never dies
+    before."""
+    answer: queue.SimpleQueue[_Program | OSError] = queue.SimpleQueue()
+
+    def launch() -> None:
         try:
-            return _Program(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=output, **detached)
+            program = run(command)
         except OSError as error:
-            raise ViewerStartError(f"the viewer's program cannot be run: {error}. Program: {command[0]}") from error
+            answer.put(error)
+            return
+        answer.put(program)
+        program.wait()
+
+    threading.Thread(target=launch, name="wellscope-launcher", daemon=True).start()
+    outcome = answer.get()
+    if isinstance(outcome, OSError):
+        raise outcome
+    return outcome
 
 
 def _why_it_ended(code: int, log: Path) -> str:
