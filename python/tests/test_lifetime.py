@@ -193,6 +193,11 @@ def test_a_viewer_that_cannot_start_says_why(port: int) -> None:
     assert "did not understand its command line" in str(caught.value) and "--no-such-option" in str(caught.value)
 
 
+def test_a_window_without_a_display_says_what_to_do(port: int) -> None:
+    with pytest.raises(wellscope.ViewerStartError, match="no display to open a window on; use headless=True"):
+        wellscope.Viewer(port, headless=False)
+
+
 def test_nobody_there_says_what_to_do(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(wellscope.ViewerNotFound, match=f"wellscope --port {port}"):
         wellscope.Viewer(port, start=False)

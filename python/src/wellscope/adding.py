@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from . import shapes as shape_items
 from .arrays import ArraySource
@@ -24,6 +24,48 @@ class LayerAdder:
 
     _used_names: set[str]
 
+    @overload
+    def add_image(
+        self,
+        data: Any,
+        *,
+        axes: str | Sequence[str] | None = None,
+        name: str | None = None,
+        labels: Labels | None = None,
+        values: Values | None = None,
+        at: Mapping[str, Any] | None = None,
+        channel_axis: None = None,
+        rgb: bool | None = None,
+        colormap: str | None = None,
+        contrast_limits: Sequence[float] | None = None,
+        gamma: float = 1.0,
+        scale: Sequence[float] | None = None,
+        units: str = "micrometers",
+        visible: bool = True,
+        progress: Reporter | None = None,
+    ) -> Layer: ...
+
+    @overload
+    def add_image(
+        self,
+        data: Any,
+        *,
+        axes: str | Sequence[str] | None = None,
+        name: str | Sequence[str] | None = None,
+        labels: Labels | None = None,
+        values: Values | None = None,
+        at: Mapping[str, Any] | None = None,
+        channel_axis: int | str,
+        rgb: bool | None = None,
+        colormap: str | Sequence[str] | None = None,
+        contrast_limits: Sequence[float] | Sequence[Sequence[float]] | None = None,
+        gamma: float | Sequence[float] = 1.0,
+        scale: Sequence[float] | None = None,
+        units: str = "micrometers",
+        visible: bool = True,
+        progress: Reporter | None = None,
+    ) -> list[Layer]: ...
+
     def add_image(
         self,
         data: Any,
@@ -43,7 +85,7 @@ class LayerAdder:
         visible: bool = True,
         progress: Reporter | None = None,
         **unsupported: Any,
-    ) -> Any:
+    ) -> Layer | list[Layer]:
         """Shows an array of any number of dimensions. Returns when the viewer has all of its pixels.
 
         Parameters

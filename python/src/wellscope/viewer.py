@@ -207,7 +207,7 @@ class Viewer(LayerAdder):
         return self._control.call("state", {}, timeout=self._timeout)
 
     def clear(self) -> None:
-        """Drops what was received. Layers disappear or start anew with the next image of each."""
+        """Forgets what was received. What is drawn stays until its layer gets the next image, which starts it anew."""
         self._control.call("clear_state", timeout=self._timeout)
 
     @property
