@@ -110,3 +110,9 @@ def values_at(viewer: wellscope.Viewer, layer: str) -> dict[tuple[tuple[str, Any
     controls = {"route_key": viewer.layers[layer].route_key, "include_array_values": True, "max_array_elements": 4096}
     reply = viewer._control.call("payloads", {"controls": controls})
     return {tuple(sorted(record["components"].items())): record for record in reply["layers"][0]["payloads"]}
+
+
+def require_frames(viewer: wellscope.Viewer) -> None:
+    """Ends a test that needs binary frames, when the viewer's program does not say that it takes them."""
+    if "frames" not in viewer._control.request("ping").get("wellscope", {}).get("accepts", ()):
+        pytest.skip("this viewer's program takes no binary frames yet")

@@ -10,7 +10,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
-from conftest import StartViewer, free_tcp_port, values_at
+from conftest import StartViewer, free_tcp_port, require_frames, values_at
 from dask.distributed import Client, LocalCluster
 from stand_in import StandInViewer
 
@@ -113,8 +113,7 @@ def _segment_well(viewer: wellscope.Viewer, well: str) -> int:
 
 def test_tasks_per_well_fill_one_viewer_from_several_processes(cluster: Client, start_viewer: StartViewer) -> None:
     viewer = start_viewer(free_tcp_port(), transport="tcp")
-    if "frames" not in viewer._control.request("ping").get("wellscope", {}).get("accepts", ()):
-        pytest.skip("this viewer's program takes no binary frames yet")
+    require_frames(viewer)
     wells = ["A01", "B02", "C03", "D04", "E05", "F06"]
     pids = cluster.gather(
         [
@@ -161,8 +160,7 @@ def test_watch_is_for_dask_arrays() -> None:
 
 def test_the_example_runs(start_viewer: StartViewer) -> None:
     viewer = start_viewer(free_tcp_port(), transport="tcp")
-    if "frames" not in viewer._control.request("ping").get("wellscope", {}).get("accepts", ()):
-        pytest.skip("this viewer's program takes no binary frames yet")
+    require_frames(viewer)
     script = os.path.join(os.path.dirname(__file__), "..", "examples", "dask_blocks.py")
     subprocess.run([sys.executable, script, str(viewer._endpoint.port)], check=True, timeout=120, env=os.environ)
     assert viewer.layers.names == ["raw", "smoothed", "nuclei", "brightest ROIs"]

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from .control import ControlClient
-from .endpoint import Endpoint, is_loopback
+from .endpoint import Endpoint
 from .errors import ViewerNotFound, ViewerStartError, WellscopeError
 
 START_TIMEOUT = 30.0
@@ -137,7 +137,7 @@ def ensure_viewer(endpoint: Endpoint, options: LaunchOptions) -> RunningViewer:
     pong = ready_pong(control)
     if pong is not None:
         return RunningViewer(pong, None)
-    if not endpoint.is_on_this_machine and options.bind != "0.0.0.0":
+    if not endpoint.is_on_this_machine:
         raise ViewerNotFound(
             f"no viewer listens at {endpoint}, and viewers cannot be started on another machine; run there: "
             f"wellscope --transport tcp --bind 0.0.0.0 --port {endpoint.port}"
@@ -319,16 +319,3 @@ def stop_viewer(control: ControlClient, process: subprocess.Popen[bytes] | None,
                 f"the viewer at {control.endpoint} said that it closes and still answers after {timeout:g} s"
             )
         time.sleep(0.02)
-
-
-__all__ = [
-    "LaunchOptions",
-    "RunningViewer",
-    "ensure_viewer",
-    "find_viewer",
-    "has_display",
-    "is_loopback",
-    "log_path",
-    "ready_pong",
-    "stop_viewer",
-]
