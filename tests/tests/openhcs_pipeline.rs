@@ -136,8 +136,8 @@ fn agents_drive_and_stop(workstation: &Workstation) {
     let state = workstation.state().unwrap();
     // Two runs have two routes for each step, since OpenHCS's name of a step holds the submission; the last one is drawn
     // from items, of the first one only the picture was left by `clear_state`.
-    let routes = state["layers"].as_array().unwrap().iter().map(|layer| layer["route_key"].as_str().unwrap());
-    let route = routes.filter(|route| route.ends_with("_name_Normalize")).next_back().unwrap();
+    let mut routes = state["layers"].as_array().unwrap().iter().map(|layer| layer["route_key"].as_str().unwrap());
+    let route = routes.rfind(|route| route.ends_with("_name_Normalize")).unwrap();
     let shots = workstation.folder("shots");
     std::fs::create_dir(&shots).unwrap();
     let drive = ["drive", "--route", route, "--axis", "well=1", "--into", shots.to_str().unwrap()];
