@@ -38,9 +38,9 @@ fn ctl(viewer: &ViewerProcess, arguments: &[&str]) -> Said {
 
 /// Two wells with two channels each, in one layer; a second layer with one image.
 fn stream(viewer: &ViewerProcess) {
+    let ramp = Array2::from_shape_fn((16, 24), |(y, x)| (y * 24 + x) as u16);
     let mut producer = viewer.producer().unwrap();
     let mut batch = BatchRequest::new().identity(step_identity("Gaussian Blur", 0));
-    let ramp = Array2::from_shape_fn((16, 24), |(y, x)| (y * 24 + x) as u16);
     for well in ["A01", "B02"] {
         for channel in [1, 2] {
             batch = batch.item(
