@@ -146,7 +146,7 @@ fn exit_codes_tell_what_went_wrong() {
     for (arguments, words) in [
         (&["navigate", "--at", "well=Z99"][..], "A01, B02"),
         (&["navigate", "nothing", "--show"][..], "1. Gaussian Blur"),
-        (&["intensity", BLUR, "--limits", "9", "3"][..], "low < high"),
+        (&["intensity", BLUR, "--limits", "9", "3"][..], "smaller than upper bound"),
         (&["isolate", BLUR, "nothing"][..], "there is no layer"),
         (&["screenshot", "-o", "/proc/nowhere"][..], "cannot be written"),
     ] {
