@@ -17,9 +17,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from openhcs.runtime.viewer_protocol import DetachedViewerLaunchRequest
-from openhcs.runtime.zmq_application import OPENHCS_ENDPOINT_APPLICATION
-from pyqt_reactive.process_launch import BackgroundProcessLaunchPolicy
+from openhcs.runtime.viewer_protocol import DetachedViewerLaunchRequest  # type: ignore[import-not-found]
+from openhcs.runtime.zmq_application import OPENHCS_ENDPOINT_APPLICATION  # type: ignore[import-not-found]
+from pyqt_reactive.process_launch import BackgroundProcessLaunchPolicy  # type: ignore[import-not-found]
 
 from ..launch import find_viewer
 from .switch import OPTIONS_VARIABLE, is_switched_on
