@@ -244,9 +244,15 @@ fn the_viewer_is_told_what_openhcs_would_have_told_its_own() {
         "--replace-layers",
         "--accent-color",
         "#12ab34",
+        "--headless",
     ]);
-    assert_eq!(json!(command[1..]), options);
+    assert_eq!(json!(command[1..]), options, "there is no display");
     assert_eq!(asked["warnings"], json!([]));
+    let session = [("DISPLAY", ":7"), ("WELLSCOPE_OPENHCS_OPTIONS", "--memory-limit 2GiB --spill-dir '/a b'")];
+    let asked = workstation.pipeline_with(Installed::Wellscope, "launch", &[], &session).unwrap().answer().unwrap();
+    let command = asked["command"].as_array().unwrap();
+    assert_eq!(command[command.len() - 4..], ["--memory-limit", "2GiB", "--spill-dir", "/a b"]);
+    assert!(!command.contains(&json!("--headless")) && !command.contains(&json!("--replace-layers")), "{command:?}");
 }
 
 #[test]
@@ -279,6 +285,18 @@ fn an_openhcs_that_is_not_known_gets_one_warning_and_its_own_viewer() {
     assert_eq!(without["warnings"], json!([warning]));
     // A worker of a process that has warned.
     assert_eq!(launch(Installed::Wellscope, &[("_WELLSCOPE_OPENHCS_WARNED", "1")])["warnings"], json!([]));
+}
+
+#[test]
+fn one_line_does_what_the_pth_file_does() {
+    let workstation = Workstation::new("ipc").unwrap();
+    let late = "import json, sys, _wellscope_openhcs as hook; sys.meta_path.remove(hook.VisualizerFinder); \
+                from openhcs.runtime.napari_stream_visualizer import NapariStreamVisualizer as visualizer; \
+                told = lambda: hasattr(visualizer.detached_launch_request, 'launches_wellscope'); \
+                before = told(); import wellscope.openhcs; wellscope.openhcs.install(); wellscope.openhcs.install(); \
+                print(json.dumps([before, told(), sys.meta_path.count(hook.VisualizerFinder)]))";
+    let printed = workstation.python(Installed::WellscopeAndNapari, "-c", &[late], &[]).unwrap().answer().unwrap();
+    assert_eq!(printed, json!([false, true, 1]));
 }
 
 fn launches_napari(asked: &Value) {
