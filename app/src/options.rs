@@ -154,6 +154,10 @@ pub struct Options {
     #[arg(long, value_name = "BYTES", default_value = "2GiB", value_parser = amount::bytes, help_heading = "Limits")]
     pub max_in_flight: u64,
 
+    /// Close when standard input ends: for a launcher whose viewer must not outlive it
+    #[arg(long)]
+    pub exit_with_stdin: bool,
+
     /// Print the GPUs, drivers and limits that were found, and exit
     #[arg(long)]
     pub info: bool,
@@ -291,7 +295,8 @@ mod tests {
         assert_eq!(line.viewer.port, 5600);
         assert!(CommandLine::parse_from(["wellscope"]).command.is_none());
         let line = CommandLine::parse_from(["wellscope", "ctl", "--port", "5600", "ping"]);
-        assert!(matches!(line.command, Some(wellscope_cli::Command::Ctl(_))));
+        let Some(wellscope_cli::Command::Ctl(ctl)) = line.command else { panic!("{line:?}") };
+        assert_eq!((ctl.address.port, line.viewer.port), (5600, 5555), "options of one name stay apart");
         // Options of the viewer before a command would be lost without a word.
         assert!(CommandLine::try_parse_from(["wellscope", "--port", "5600", "ctl", "ping"]).is_err());
     }
@@ -315,7 +320,9 @@ mod tests {
             "--record",
             "report",
             "--headless",
+            "--exit-with-stdin",
         ]);
+        assert!(options.exit_with_stdin);
         assert_eq!(options.port, 5600);
         assert_eq!(options.application, Some(("openhcs".to_owned(), "0.8.6".to_owned())));
         assert_eq!(options.accent_color, Some([255, 128, 0]));

@@ -4,23 +4,25 @@ use clap::{Args, ValueEnum};
 use wellscope_client::{EndpointNaming, Transport, ViewerEndpoint};
 
 /// Options of every command that speaks to a viewer.
+///
+/// Each has an id of its own: clap hands the value of a global option up to the viewer's own option of the same id.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
 #[command(next_help_heading = "Which viewer")]
 pub struct ViewerAddress {
     /// Data port of the viewer; its control port is this plus 1000
-    #[arg(long, default_value_t = 5555, value_parser = parse_port, global = true)]
+    #[arg(id = "viewer-port", long = "port", value_name = "PORT", default_value_t = 5555, value_parser = parse_port, global = true)]
     pub port: u16,
 
     /// Machine that the viewer runs on
-    #[arg(long, default_value = "localhost", global = true)]
+    #[arg(id = "viewer-host", long = "host", value_name = "HOST", default_value = "localhost", global = true)]
     pub host: String,
 
     /// How to connect [default: ipc on this machine, tcp to others and on Windows]
-    #[arg(long, value_enum, global = true)]
+    #[arg(id = "viewer-transport", long = "transport", value_name = "TRANSPORT", value_enum, global = true)]
     pub transport: Option<TransportName>,
 
     /// Whose names the Unix sockets have, as the viewer's option of this name
-    #[arg(long, value_enum, default_value_t = SocketNaming::Openhcs, global = true)]
+    #[arg(id = "viewer-socket-names", long = "socket-names", value_name = "NAMES", value_enum, default_value_t = SocketNaming::Openhcs, global = true)]
     pub socket_names: SocketNaming,
 }
 

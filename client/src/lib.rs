@@ -23,6 +23,7 @@ mod producer;
 mod request;
 mod segment;
 mod socket;
+mod viewer;
 
 pub use ack::{AckError, AckMode, Generation};
 pub use control::{
@@ -40,6 +41,9 @@ pub use request::{
 };
 pub use segment::SegmentError;
 pub use socket::RequestError;
+pub use viewer::{
+    START_TIMEOUT, StartedOrReused, StopError, Viewer, ViewerConfig, ViewerError, default_log_file, has_display,
+};
 pub use wellscope_protocol::control::{
     Application, AxisIndices, CaptureScope, FrameCondition, ImageIntensityOptions, IntensityWindowOptions,
     IsolateLayersOptions, NativeIntensity, NavigateOptions, PayloadOptions, ProcessIdentity, ScreenshotRequest,

@@ -86,6 +86,11 @@ impl ControlError {
         matches!(self, Self::Request(RequestError::NobodyListens { .. }))
     }
 
+    /// The viewer is there and did not answer, or did not get done, in time.
+    pub fn is_late(&self) -> bool {
+        matches!(self, Self::Request(RequestError::NoReply { .. }) | Self::NotSettled { .. })
+    }
+
     /// The viewer understood the call and did not do it.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused { .. })
@@ -123,6 +128,12 @@ pub struct ControlClient {
     context: zmq::Context,
     url: String,
     timeout: Option<Duration>,
+}
+
+impl std::fmt::Debug for ControlClient {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("ControlClient").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 impl ControlClient {

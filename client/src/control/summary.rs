@@ -35,6 +35,8 @@ pub struct LayerSummary {
     pub sliders: Vec<ComponentValues>,
     /// Labels of the other components ("Site 1").
     pub scalar_labels: Vec<String>,
+    /// All component values of its items, as far as they were asked for.
+    pub component_values: Vec<Vec<(String, PickleValue)>>,
     /// Extent per axis; number of elements for shapes.
     pub data_shape: Vec<u64>,
     /// Whether it is shown.
@@ -134,6 +136,11 @@ impl LayerSummary {
             item_count: count(layer, "item_count"),
             sliders: sliders(layer),
             scalar_labels: texts(layer.get("scalar_labels")),
+            component_values: layer
+                .get("component_values")
+                .and_then(PickleValue::items)
+                .map(|items| items.iter().map(named_values).collect())
+                .unwrap_or_default(),
             data_shape: layer
                 .get("data_shape")
                 .and_then(PickleValue::items)
@@ -146,6 +153,14 @@ impl LayerSummary {
                 Some(NativeIntensity { contrast_limits: limits, gamma: intensity.get("gamma")?.as_f64()? })
             }),
         })
+    }
+
+    /// Whether all of its items are at this value, so that there is no slider for it. Known when at least one item's component
+    /// values were asked for.
+    pub fn is_always_at(&self, component: &str, value: &str) -> bool {
+        let first = self.component_values.first().and_then(|item| item.iter().find(|(name, _)| name == component));
+        let has_slider = self.sliders.iter().any(|slider| slider.component == component);
+        !has_slider && first.is_some_and(|(_, found)| written(found) == value)
     }
 
     /// Local index of a value along a slider, as `navigate` counts. The value as it is written ("B02", "2"), or its label.
@@ -174,6 +189,13 @@ impl Saved {
     }
 }
 
+impl ComponentValues {
+    /// The values as people write them: "B02", "2".
+    pub fn written(&self) -> impl Iterator<Item = String> {
+        self.values.iter().map(written)
+    }
+}
+
 fn sliders(layer: &PickleValue) -> Vec<ComponentValues> {
     let listed = |field: &str, component: &str| {
         layer.get(field).and_then(|values| values.get(component)?.items().map(<[_]>::to_vec)).unwrap_or_default()
@@ -186,6 +208,10 @@ fn sliders(layer: &PickleValue) -> Vec<ComponentValues> {
             component,
         })
         .collect()
+}
+
+fn named_values(item: &PickleValue) -> Vec<(String, PickleValue)> {
+    item.fields().into_iter().map(|(name, value)| (name.to_owned(), value.clone())).collect()
 }
 
 /// A value as people write it: text without quotes.
@@ -244,6 +270,10 @@ mod tests {
         assert_eq!(layer.index_of("well", &slider.labels[last as usize]), Some(last));
         assert_eq!(layer.index_of("well", "Z99"), None);
         assert_eq!(layer.index_of("colour", "1"), None);
+        assert_eq!(layer.component_values.len() as u64, layer.item_count);
+        assert!(
+            layer.is_always_at("site", "1") && !layer.is_always_at("site", "2") && !layer.is_always_at("well", "A01")
+        );
     }
 
     #[test]
