@@ -156,10 +156,11 @@ fn add_spot(y: f32, x: f32, value: f32, plane: &mut Array2<f32>) {
     let (top, left) = (y.floor(), x.floor());
     for (py, wy) in [(top, 1.0 - (y - top)), (top + 1.0, y - top)] {
         for (px, wx) in [(left, 1.0 - (x - left)), (left + 1.0, x - left)] {
-            if py >= 0.0 && px >= 0.0 {
-                if let Some(pixel) = plane.get_mut((py as usize, px as usize)) {
-                    *pixel += value * wy * wx;
-                }
+            if py >= 0.0
+                && px >= 0.0
+                && let Some(pixel) = plane.get_mut((py as usize, px as usize))
+            {
+                *pixel += value * wy * wx;
             }
         }
     }
