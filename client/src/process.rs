@@ -22,8 +22,7 @@ pub fn this_process() -> ProcessIdentity {
 pub(crate) fn running_since(pid: u32) -> Option<f64> {
     // USER_HZ, the unit of /proc, is 100 on every Linux architecture that Rust supports.
     const TICKS_PER_SECOND: f64 = 100.0;
-    let stat = std::fs::read_to_string("/proc/stat").ok()?;
-    let boot_time: f64 = stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    let boot_time = boot_time()?;
     let own = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The command's name is in parentheses and may hold anything; the fields after it are plain. Start time is the 22nd.
     let (_, fields) = own.rsplit_once(") ")?;
@@ -32,6 +31,18 @@ pub(crate) fn running_since(pid: u32) -> Option<f64> {
     }
     let start_ticks: f64 = fields.split(' ').nth(19)?.parse().ok()?;
     Some(start_ticks / TICKS_PER_SECOND + boot_time)
+}
+
+/// Now on the clock of [`running_since`], which may be a second off the time of day. `None` on systems other than Linux.
+pub(crate) fn boot_clock() -> Option<f64> {
+    let uptime: f64 = std::fs::read_to_string("/proc/uptime").ok()?.split(' ').next()?.parse().ok()?;
+    Some(boot_time()? + uptime)
+}
+
+/// Seconds since the epoch, without a fraction.
+fn boot_time() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/stat").ok()?;
+    stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }
 
 #[cfg(test)]

@@ -101,7 +101,7 @@ fn settle_ends_at_its_deadline_and_at_a_failure_and_at_nonsense() {
         let home = home();
         let endpoint = tcp(&home);
         let (_viewer, _requests) = replies(&endpoint.control_url().unwrap(), vec![reply]);
-        let error = ControlClient::connect(&endpoint).unwrap().settle(Duration::from_millis(2000)).unwrap_err();
+        let error = ControlClient::connect(&endpoint).unwrap().settle(Duration::from_secs(4)).unwrap_err();
         assert!(error.to_string().contains(sentence), "{error} should say {sentence}");
     }
 }

@@ -80,9 +80,18 @@ impl CtlError {
 
 /// Makes the call and prints the answer.
 pub fn run(arguments: &CtlArguments) -> ExitCode {
-    let answer = ControlClient::connect(&arguments.address.endpoint())
+    let endpoint = arguments.address.endpoint();
+    let answer = ControlClient::connect(&endpoint)
         .map_err(|error| CtlError::Refused(error.to_string()))
-        .and_then(|client| perform::perform(arguments, &client.with_timeout(arguments.timeout)));
+        .and_then(|client| perform::perform(arguments, &client.with_timeout(arguments.timeout)))
+        .map_err(|error| match error {
+            // No handshake came about, yet somebody holds the address.
+            CtlError::Control(error) if error.is_absent() && endpoint.is_served() => CtlError::TooLate(format!(
+                "the program on port {} does not answer; it hangs, or is no viewer",
+                endpoint.port
+            )),
+            other => other,
+        });
     match answer {
         Ok(answer) => {
             answer.print(arguments.json);

@@ -29,7 +29,7 @@ mod stop;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use wellscope_protocol::control::{Application, ProcessIdentity};
 
@@ -127,8 +127,7 @@ impl Viewer {
     /// # Errors
     /// When the address belongs to a program that is no viewer, or the viewer cannot be started; with the end of its log.
     pub fn ensure(config: &ViewerConfig) -> Result<Self, ViewerError> {
-        let asked_at = now_since_epoch();
-        let deadline = Instant::now() + config.start_timeout;
+        let asked_at = process::now();
         let control = ControlClient::connect(&config.endpoint)?;
         // Nearly always the answer, and without a lock.
         if let Occupant::Viewer(pong) = look(&config.endpoint, &control, Duration::ZERO)
@@ -143,7 +142,8 @@ impl Viewer {
                 port: config.endpoint.port,
             });
         }
-        let _lock = StartLock::take(&config.endpoint, deadline)?;
+        // Whoever has the lock may use up its time and fail; then it is our turn.
+        let _lock = StartLock::take(&config.endpoint, Instant::now() + 2 * config.start_timeout)?;
         let outcome = match look(&config.endpoint, &control, PATIENCE) {
             Occupant::Nobody => StartedOrReused::Started,
             Occupant::Stranger(what) => {
@@ -162,7 +162,7 @@ impl Viewer {
                 StartedOrReused::Replaced { because }
             }
         };
-        Self::start(config, control, outcome, deadline)
+        Self::start(config, control, outcome)
     }
 
     /// The viewer that runs at `endpoint`, on any machine. Starts none.
@@ -178,12 +178,8 @@ impl Viewer {
         }
     }
 
-    fn start(
-        config: &ViewerConfig,
-        control: ControlClient,
-        outcome: StartedOrReused,
-        deadline: Instant,
-    ) -> Result<Self, ViewerError> {
+    fn start(config: &ViewerConfig, control: ControlClient, outcome: StartedOrReused) -> Result<Self, ViewerError> {
+        let deadline = Instant::now() + config.start_timeout;
         let mut headless = config.headless.unwrap_or_else(|| !has_display());
         loop {
             let mut launched = launch::launch(config, headless)?;
@@ -320,10 +316,6 @@ fn misfit(config: &ViewerConfig, pong: &Pong) -> Option<String> {
         }
         None => Some(format!("it does not say whose it is, wanted is {} {}", wanted.id, wanted.version)),
     }
-}
-
-fn now_since_epoch() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 fn lock(launched: &Mutex<Launched>) -> std::sync::MutexGuard<'_, Launched> {

@@ -14,6 +14,14 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// On this machine a port is taken or refused at once; another one is as far as its network.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
+impl ViewerEndpoint {
+    /// Whether a program takes connections at the data or control address, be it a viewer or not, and whether it answers or
+    /// hangs.
+    pub fn is_served(&self) -> bool {
+        serves(self) != [false, false]
+    }
+}
+
 /// Who is there.
 #[derive(Debug)]
 pub(super) enum Occupant {

@@ -13,6 +13,14 @@ pub(super) enum Ending {
     Kill,
 }
 
+/// Now, on the clock on which processes tell when they were created.
+pub(super) fn now() -> f64 {
+    crate::process::boot_clock().unwrap_or_else(|| {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since.map_or(0.0, |since| since.as_secs_f64())
+    })
+}
+
 /// Whether that very process runs; a zombie does not. `None` where the system does not tell us (macOS, Windows).
 #[cfg(target_os = "linux")]
 pub(super) fn is_running(process: ProcessIdentity) -> Option<bool> {
@@ -76,6 +84,20 @@ mod tests {
         assert_eq!(child.wait().unwrap().signal(), Some(15));
         assert_eq!(is_running(identity), Some(false));
         end(identity, Ending::Kill).unwrap_err();
+    }
+
+    #[test]
+    fn what_was_started_later_was_created_later() {
+        let before = now();
+        // Ticks of 10 ms.
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        let mut child = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap();
+        let create_time = crate::process::running_since(child.id()).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        let after = now();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(before < create_time && create_time < after, "{before} {create_time} {after}");
     }
 
     #[test]

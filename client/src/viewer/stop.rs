@@ -33,6 +33,8 @@ pub(super) fn stop(
     let is_local = endpoint.is_on_this_machine();
     let identity = process.filter(|_| is_local);
     if wait_until_gone(endpoint, identity, launched.as_deref_mut(), patience) {
+        // A crash, or a viewer that is not ours, may leave them.
+        remove_stale_sockets(endpoint);
         return Ok(());
     }
     let reason = refusal.map(|error| format!(" ({error})")).unwrap_or_default();
