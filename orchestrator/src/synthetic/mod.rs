@@ -4,12 +4,14 @@
 //! the cytoplasm into the nucleus.
 
 mod cells;
+mod folder;
 mod microscope;
 mod stains;
 
 use ndarray::Array2;
 
 use cells::{Cell, grow_cells};
+pub use folder::WritePlateError;
 pub use microscope::CAMERA_OFFSET;
 pub use stains::Stain;
 
