@@ -322,10 +322,10 @@ impl Compiler<'_> {
             if write.is_persistent() { Vec::new() } else { wells.iter().filter(is_kept).cloned().collect() };
         if main.is_empty() && of_checkpoint.is_empty() {
             notes.push(match checkpoint {
+                _ if wells.is_empty() => "streaming has no effect: none of its wells is processed".to_owned(),
                 None => "streaming has no effect: its output stays in memory and has no checkpoint, so nothing of it is kept. \
                          Give it a checkpoint (materialization = {}) or write its output (output = \"disk\")"
                     .to_owned(),
-                Some(_) if wells.is_empty() => "streaming has no effect: none of its wells is processed".to_owned(),
                 Some(checkpoint) => format!(
                     "streaming has no effect: it is to show {}, its checkpoint is of {}",
                     crate::filter::shortened(&wells),
