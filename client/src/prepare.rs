@@ -213,13 +213,14 @@ fn image_payload(
         let segment = Segment::create(size_bytes, image.pixels.contiguous(), |bytes| image.pixels.write_to(bytes))?;
         let name = segment.name().to_owned();
         segments.push(segment);
-        PixelSource::SharedMemory { name }
+        PixelSource::SharedMemory { name, kept: false }
     };
     let payload = ImagePayload {
         shape,
         dtype,
         size_bytes,
         source,
+        labels: false,
         layout,
         spatial_origin_yx: image.spatial_origin_yx,
         source_spatial_shape_yx: image.source_spatial_shape_yx,

@@ -2,11 +2,13 @@
 
 use wellscope_protocol::batch::{Batch, BatchLimits, Payload, Shape, ShapeGeometry};
 
-/// Panics when `batch`, which was decoded, is not read back from what [`Batch::encode`] writes of it.
-pub fn assert_survives_encode(batch: &Batch, limits: &BatchLimits) {
+/// Panics when `batch`, which was decoded beside binary frames of these lengths, is not read back from what [`Batch::encode`]
+/// writes of it.
+pub fn assert_survives_encode(batch: &Batch, frame_bytes: &[u64], limits: &BatchLimits) {
     let encoded = batch.encode().expect("a decoded batch can be encoded");
-    let mut again = match Batch::decode(&encoded, limits) {
-        Ok(again) => again,
+    let mut again = match Batch::decode_items(&encoded, frame_bytes, limits) {
+        Ok(again) if again.refused.is_empty() => again.batch,
+        Ok(again) => panic!("{}\nin {}\nof {batch:?}", again.refused[0].error, String::from_utf8_lossy(&encoded)),
         Err(error) => panic!("{error}\nin {}\nof {batch:?}", String::from_utf8_lossy(&encoded)),
     };
     if again.items.len() == batch.items.len() {

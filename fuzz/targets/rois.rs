@@ -31,7 +31,7 @@ fuzz_target!(|input: &str| {
             }
         }
     }
-    assert_survives_encode(&batch, &limits);
+    assert_survives_encode(&batch, &[], &limits);
 });
 
 fn is_finite(shape: &Shape) -> bool {

@@ -236,7 +236,7 @@ fn image_metadata_overrides_the_flat_fields() {
     assert_eq!(image.source_spatial_shape_yx, Some([20, 30]));
     assert_eq!(image.voxel_spacing.as_ref().unwrap().values_zyx, [2.0, 0.5, 0.5]);
     assert_eq!((image.dtype.to_string().as_str(), image.size_bytes), (">u2", 24));
-    assert_eq!(image.source, PixelSource::SharedMemory { name: "n".into() }, "no leading slash");
+    assert_eq!(image.source, PixelSource::SharedMemory { name: "n".into(), kept: false }, "no leading slash");
 }
 
 #[test]
@@ -260,6 +260,7 @@ fn limits_are_held() {
         max_batch_bytes: 150,
         max_inline_bytes: 10,
         max_planes: 4,
+        max_frames: 3,
     };
     let item = |fields: &str| format!(r#"{{"path":"a","metadata":{{"well":1}},"dtype":"uint8",{fields}}}"#);
     let refused = |items: &[String]| {
@@ -315,7 +316,7 @@ fn an_item_that_cannot_be_read_costs_only_itself_when_items_stand_alone() {
     ];
     let message = format!(r#"{{"type":"batch","images":[{}],"display_config":{{}}}}"#, entries.join(","));
     let DecodedItems { batch, positions, refused } =
-        Batch::decode_items(message.as_bytes(), &BatchLimits::default()).unwrap();
+        Batch::decode_items(message.as_bytes(), &[], &BatchLimits::default()).unwrap();
     assert_eq!(positions, [0, 3, 5]);
     let paths: Vec<&str> = batch.items.iter().map(|item| item.path.as_str()).collect();
     assert_eq!(paths, ["/p/0", "/p/3", "/p/5"]);
@@ -339,7 +340,8 @@ fn an_item_that_cannot_be_read_costs_only_itself_when_items_stand_alone() {
 
 #[test]
 fn what_is_wrong_with_the_message_refuses_all_its_items() {
-    let whole = |text: &str| Batch::decode_items(text.as_bytes(), &BatchLimits::default()).unwrap_err().to_string();
+    let whole =
+        |text: &str| Batch::decode_items(text.as_bytes(), &[], &BatchLimits::default()).unwrap_err().to_string();
     let two = format!(r#"{{"path":"p","metadata":{{"well":"A01"}},{IMAGE}}},"#).repeat(2);
     for (message, found) in [
         ("{\"type\":".to_owned(), "not valid JSON"),
@@ -350,5 +352,5 @@ fn what_is_wrong_with_the_message_refuses_all_its_items() {
     }
     let limits = BatchLimits { max_batch_bytes: 11, ..BatchLimits::default() };
     let message = format!(r#"{{"type":"batch","display_config":{{}},"images":[{two}8]}}"#);
-    assert!(Batch::decode_items(message.as_bytes(), &limits).unwrap_err().to_string().contains("11 at once"));
+    assert!(Batch::decode_items(message.as_bytes(), &[], &limits).unwrap_err().to_string().contains("11 at once"));
 }

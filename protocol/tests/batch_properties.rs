@@ -6,8 +6,8 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use wellscope_protocol::batch::{
-    AckRoute, Address, Batch, BatchLimits, DisplayConfig, ImageLayout, ImagePayload, Item, Payload, PixelSource,
-    PlaneAxis, ProducerIdentity, Shape, ShapeGeometry, VariableSize, VoxelSpacing,
+    AckRoute, Address, Batch, BatchError, BatchLimits, DisplayConfig, ImageLayout, ImagePayload, Item, Payload,
+    PixelSource, PlaneAxis, ProducerIdentity, Shape, ShapeGeometry, VariableSize, VoxelSpacing,
 };
 use wellscope_protocol::component::{ComponentMode, ComponentValue};
 use wellscope_protocol::dtype::{ByteOrder, DType, ElementType, checked_size_bytes};
@@ -56,6 +56,14 @@ fn dtype() -> impl Strategy<Value = DType> {
     })
 }
 
+#[derive(Clone, Debug)]
+enum Sent {
+    Segment(bool),
+    Inline(u64),
+    /// How many frames.
+    Frames(usize),
+}
+
 fn image() -> impl Strategy<Value = ImagePayload> {
     let planes = prop_oneof![
         Just(vec![]),
@@ -72,15 +80,23 @@ fn image() -> impl Strategy<Value = ImagePayload> {
     ];
     let extents = (planes, 1u64..8, 1u64..8, prop::sample::select(vec![1u8, 3, 4]));
     let place = (option::of([any::<i64>(), any::<i64>()]), option::of([1u64..99, 1u64..99]), any::<bool>());
-    (extents, dtype(), place, option::of(any::<u64>())).prop_map(
-        |((plane_axes, height, width, samples), dtype, (origin, source_shape, spaced), inline_seed)| {
+    let source = prop_oneof![
+        any::<bool>().prop_map(Sent::Segment),
+        any::<u64>().prop_map(Sent::Inline),
+        // Cuts of a batch's frames: `number_frames` makes indices of them.
+        vec(any::<prop::sample::Index>(), 0..3).prop_map(|cuts| Sent::Frames(cuts.len() + 1)),
+    ];
+    (extents, dtype(), place, source, any::<bool>()).prop_map(
+        |((plane_axes, height, width, samples), dtype, (origin, source_shape, spaced), sent, labels)| {
             let mut shape: Vec<u64> = plane_axes.iter().map(|axis| axis.values.len() as u64).collect();
             shape.extend([height, width]);
             shape.extend((samples > 1).then_some(u64::from(samples)));
             let size_bytes = checked_size_bytes(&shape, dtype).unwrap();
-            let (source, dtype) = match inline_seed {
-                None => (PixelSource::SharedMemory { name: "napari_ea215f3ee02b".into() }, dtype),
-                Some(seed) => {
+            let is_float = matches!(dtype.element, ElementType::F16 | ElementType::F32 | ElementType::F64);
+            let (source, dtype) = match sent {
+                Sent::Segment(kept) => (PixelSource::SharedMemory { name: "napari_ea215f3ee02b".into(), kept }, dtype),
+                Sent::Frames(count) => (PixelSource::Frames(vec![0; count]), dtype),
+                Sent::Inline(seed) => {
                     (PixelSource::Inline(inline_bytes(seed, size_bytes, dtype)), DType::little(dtype.element))
                 }
             };
@@ -89,6 +105,7 @@ fn image() -> impl Strategy<Value = ImagePayload> {
                 dtype,
                 size_bytes,
                 source,
+                labels: labels && !is_float && samples == 1,
                 layout: ImageLayout { plane_axes, height, width, samples },
                 spatial_origin_yx: origin.map(|pair| pair.map(|number| number % 1_000_000)),
                 source_spatial_shape_yx: source_shape,
@@ -202,23 +219,71 @@ fn batch() -> impl Strategy<Value = Batch> {
     let names = btree_map(Just("well".to_owned()), btree_map("[A-H][0-9]", "[A-Z]{0,3}[0-9]", 1..3), 0..2);
     let domain = btree_map(Just("channel".to_owned()), vec(value_of("channel"), 0..4), 0..2);
     (vec(item(), 0..4), config, names, domain, option::of(0.0..2e9f64)).prop_map(
-        |(items, display_config, component_names, component_domain, timestamp)| Batch {
-            items,
-            display_config,
-            component_names,
-            component_domain,
-            timestamp,
+        |(items, display_config, component_names, component_domain, timestamp)| {
+            let mut batch = Batch { items, display_config, component_names, component_domain, timestamp };
+            number_frames(&mut batch);
+            batch
         },
     )
+}
+
+/// Gives each image that is sent in frames its own, the last ones first, and returns the length of each.
+fn number_frames(batch: &mut Batch) -> Vec<u64> {
+    let mut sizes = Vec::new();
+    for item in batch.items.iter_mut().rev() {
+        let Payload::Image(image) = &mut item.payload else { continue };
+        let PixelSource::Frames(indices) = &mut image.source else { continue };
+        let count = indices.len() as u64;
+        for (position, index) in indices.iter_mut().enumerate() {
+            *index = sizes.len();
+            // The first has what is left over; some are empty.
+            let part = image.size_bytes / count;
+            sizes.push(if position == 0 { image.size_bytes - part * (count - 1) } else { part });
+        }
+    }
+    sizes
 }
 
 proptest! {
     #[test]
     fn decode_of_encode_is_identity(batch in batch()) {
         let frame = batch.encode().unwrap();
-        let decoded = Batch::decode(&frame, &BatchLimits::default());
+        let sizes = number_frames(&mut batch.clone());
+        let decoded = Batch::decode_with_frames(&frame, &sizes, &BatchLimits::default());
         prop_assert!(decoded.is_ok(), "{}\n{}", decoded.unwrap_err(), String::from_utf8_lossy(&frame));
         prop_assert_eq!(decoded.unwrap(), batch);
+    }
+
+    /// Whatever is named and whatever there is: what is taken holds its array, and no frame is taken twice.
+    #[test]
+    fn frames_that_are_taken_are_there_once(
+        batch in batch(),
+        sizes in vec(prop_oneof![0u64..40, Just(u64::MAX)], 0..6),
+        indices in vec(vec(0usize..7, 0..4), 4),
+    ) {
+        let mut batch = batch;
+        for (item, indices) in batch.items.iter_mut().zip(indices) {
+            if let Payload::Image(image) = &mut item.payload {
+                image.source = PixelSource::Frames(indices);
+            }
+        }
+        let frame = batch.encode().unwrap();
+        let limits = BatchLimits::default();
+        let decoded = Batch::decode_items(&frame, &sizes, &limits).unwrap();
+        let mut taken: Vec<usize> = Vec::new();
+        for item in &decoded.batch.items {
+            let Payload::Image(image) = &item.payload else { continue };
+            let PixelSource::Frames(indices) = &image.source else { panic!("{:?}", image.source) };
+            prop_assert_eq!(indices.iter().map(|index| sizes[*index]).sum::<u64>(), image.size_bytes);
+            taken.extend(indices);
+        }
+        let count = taken.len();
+        taken.sort();
+        taken.dedup();
+        prop_assert_eq!(taken.len(), count);
+        // The other spelling agrees, and refuses frames that are nobody's.
+        let is_good = decoded.refused.is_empty() && count == sizes.len();
+        prop_assert_eq!(Batch::decode_with_frames(&frame, &sizes, &limits).is_ok(), is_good);
     }
 
     #[test]
@@ -233,10 +298,15 @@ proptest! {
             let position = position.index(frame.len());
             frame[position] = byte;
         }
-        let whole = Batch::decode(&frame, &BatchLimits::default());
+        let sizes = number_frames(&mut batch.clone());
+        let whole = Batch::decode_with_frames(&frame, &sizes, &BatchLimits::default());
         // Both spellings agree on what is a good message.
-        match Batch::decode_items(&frame, &BatchLimits::default()) {
-            Ok(decoded) if decoded.refused.is_empty() => prop_assert_eq!(whole.unwrap(), decoded.batch),
+        match Batch::decode_items(&frame, &sizes, &BatchLimits::default()) {
+            Ok(decoded) if decoded.refused.is_empty() => match whole {
+                Ok(whole) => prop_assert_eq!(whole, decoded.batch),
+                // A changed letter may leave frames to nobody.
+                Err(error) => prop_assert!(matches!(error, BatchError::UnusedFrames { .. }), "{}", error),
+            },
             Ok(decoded) => {
                 prop_assert!(whole.is_err());
                 prop_assert_eq!(decoded.positions.len(), decoded.batch.items.len());

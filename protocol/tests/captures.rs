@@ -58,7 +58,7 @@ fn declared_sizes_are_those_of_the_recorded_segments() {
         let batch = Batch::decode(&std::fs::read(&path).unwrap(), &BatchLimits::default()).unwrap();
         for item in &batch.items {
             let Payload::Image(image) = &item.payload else { continue };
-            let PixelSource::SharedMemory { name } = &image.source else { panic!("{}", path.display()) };
+            let PixelSource::SharedMemory { name, .. } = &image.source else { panic!("{}", path.display()) };
             let segment = path.with_extension("shm").join(format!("{name}.bin"));
             if let Ok(metadata) = std::fs::metadata(&segment) {
                 assert_eq!(metadata.len(), image.size_bytes, "{}", segment.display());

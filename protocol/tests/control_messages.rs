@@ -237,6 +237,7 @@ fn pong() -> Pong {
         log_file_path: Some("/home/u/h/viewer.log".to_owned()),
         process_identity: Some(ProcessIdentity { pid: 28520, create_time: 1_795_359_303.49 }),
         usage: Some(ProcessUsage { memory_mb: 367.285_156_25, cpu_percent: 0.0 }),
+        extensions: None,
     }
 }
 
@@ -245,6 +246,24 @@ fn pong_equals_the_real_one() {
     assert_equals_captured(&ControlReply::Pong(pong()), "ping");
     let bare = Pong { application: None, log_file_path: None, process_identity: None, usage: None, ..pong() };
     assert_eq!(bare.to_value(PongSpelling::G3).fields().len(), 8);
+}
+
+/// Both spellings have it at the top level, where zmqruntime 0.2.24 and 0.6.5 ignore what they do not know.
+#[test]
+fn pong_says_what_the_viewer_takes_beyond_the_wire() {
+    let ours = Pong { extensions: Some(Extensions::own()), ..pong() };
+    for spelling in [PongSpelling::G3, PongSpelling::G4] {
+        let (bare, sent) = (pong().to_value(spelling), ours.to_value(spelling));
+        assert_eq!(Extensions::from_pong(&bare), None);
+        let read = decode(&encode(&sent), &PickleLimits::default()).unwrap();
+        let extensions = Extensions::from_pong(&read).unwrap();
+        assert_eq!(extensions, Extensions::own());
+        assert!(extensions.accepts("frames") && extensions.accepts("shm_kept") && !extensions.accepts("telepathy"));
+        let others: Vec<_> = sent.fields().into_iter().filter(|(key, _)| *key != "wellscope").collect();
+        assert_eq!(others, bare.fields());
+    }
+    let nonsense = PickleValue::dict([("wellscope", PickleValue::from("yes"))]);
+    assert_eq!(Extensions::from_pong(&nonsense), None);
 }
 
 #[test]

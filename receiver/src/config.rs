@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use wellscope_protocol::batch::BatchLimits;
 use wellscope_protocol::control::PongSpelling;
 use wellscope_protocol::endpoint::{DEFAULT_ACK_PORT, DEFAULT_DATA_PORT, EndpointNaming, Transport};
 use wellscope_store::Store;
@@ -95,15 +96,16 @@ impl Default for ViewerIdentity {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Bytes of one frame on the data socket. libzmq reserves memory when a frame is *announced*, so it must be bounded there;
-    /// a peer that announces more is disconnected. Default 256 MiB: pixels travel by shared memory, only inline arrays are long.
+    /// a peer that announces more is disconnected. Default 256 MiB: on this machine pixels travel by shared memory, and binary frames
+    /// are cut at 64 MiB.
     pub max_message_bytes: u64,
     /// Bytes of one frame on the control socket. Default 1 MiB; real requests have less than 1 KiB.
     pub max_control_message_bytes: u64,
     /// Bytes of one image. Default 8 GiB.
     pub max_image_bytes: u64,
-    /// Bytes of all images of one batch. Default 16 GiB.
+    /// Bytes of all images of one batch, and of all binary frames of one message. Default 16 GiB.
     pub max_batch_bytes: u64,
-    /// Items of one batch. Default 65,536.
+    /// Items of one batch. Default 65,536. A message has at most twice as many binary frames.
     pub max_items: usize,
     /// Bytes of pixels delivered but not yet taken by the app (its ack tickets still open). Default 2 GiB. A batch that alone
     /// exceeds it is let in when nothing else is in flight.
@@ -125,6 +127,21 @@ pub struct Limits {
     pub late_unlink_millis: u64,
     /// Bytes of a recording ([`ReceiverConfig::record`]). Default 1 GiB; then it ends with a warning.
     pub max_recording_bytes: u64,
+}
+
+impl Limits {
+    /// What of this is checked while a batch is decoded.
+    pub(crate) fn batch_limits(&self) -> BatchLimits {
+        BatchLimits {
+            max_frame_bytes: self.max_message_bytes,
+            max_items: self.max_items,
+            max_image_bytes: self.max_image_bytes,
+            max_batch_bytes: self.max_batch_bytes,
+            // One for each item, and as many again for arrays that are cut.
+            max_frames: self.max_items.saturating_mul(2),
+            ..BatchLimits::default()
+        }
+    }
 }
 
 impl Default for Limits {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use wellscope_protocol::control::{
-    Application, ControlReply, ControlRequest, Pong, PongSpelling, ProcessIdentity, ProcessUsage,
+    Application, ControlReply, ControlRequest, Extensions, Pong, PongSpelling, ProcessIdentity, ProcessUsage,
 };
 
 use crate::acks::VIEWER_TYPE;
@@ -300,6 +300,7 @@ impl ControlThread {
             log_file_path: self.identity.log_file.as_ref().map(|path| path.display().to_string()),
             process_identity: self.own_identity(),
             usage: usage.map(|usage| ProcessUsage { memory_mb: usage.memory_mb, cpu_percent: usage.cpu_percent }),
+            extensions: Some(Extensions::own()),
         }
     }
 }

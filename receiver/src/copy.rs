@@ -35,7 +35,8 @@ pub(crate) struct CopyTask<'a> {
 /// Where its bytes are.
 pub(crate) enum CopySource<'a> {
     Segment(&'a dyn Segment),
-    Inline(&'a [u8]),
+    /// Parts in our memory that lie behind each other: inline data, or the binary frames of an image.
+    Parts(Vec<&'a [u8]>),
 }
 
 /// What the copies of one batch share.
@@ -151,13 +152,29 @@ impl Copier<'_> {
         let range = task.layout.block(block);
         let is_busy = |outcome: &Result<_, StoreError>| matches!(outcome, Err(StoreError::Busy { .. }));
         let mut buffer = self.patience.attempt(|deadline| self.buffer(range.len(), deadline), is_busy)?;
-        match task.source {
+        match &task.source {
             CopySource::Segment(segment) => segment.read_at(range.start as u64, &mut buffer)?,
-            CopySource::Inline(bytes) => buffer.copy_from_slice(&bytes[range]),
+            CopySource::Parts(parts) => copy_range(parts, range.start, &mut buffer),
         }
         swap_to_little_endian(&mut buffer, task.swap_bytes);
         let admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner).split(buffer.len() as u64);
         Ok(self.store.keep(admission, buffer))
+    }
+}
+
+/// Fills `into` with what lies at `start` of the parts put behind each other. Their length was checked.
+fn copy_range(parts: &[&[u8]], start: usize, mut into: &mut [u8]) {
+    let mut skip = start;
+    for part in parts {
+        let Some(rest) = part.get(skip..) else {
+            skip -= part.len();
+            continue;
+        };
+        skip = 0;
+        let count = rest.len().min(into.len());
+        let (filled, left) = into.split_at_mut(count);
+        filled.copy_from_slice(&rest[..count]);
+        into = left;
     }
 }
 
@@ -185,6 +202,18 @@ mod tests {
         assert_eq!(bytes, [2, 1, 4, 3, 6, 5, 8, 7]);
         swap_to_little_endian(&mut bytes, 8);
         assert_eq!(bytes, [7, 8, 5, 6, 3, 4, 1, 2]);
+    }
+
+    #[test]
+    fn ranges_may_lie_over_several_parts() {
+        let parts: [&[u8]; 4] = [&[0, 1, 2], &[], &[3], &[4, 5, 6, 7]];
+        for start in 0..8 {
+            for end in start..=8 {
+                let mut found = vec![99; end - start];
+                copy_range(&parts, start, &mut found);
+                assert_eq!(found, (start as u8..end as u8).collect::<Vec<_>>(), "{start}..{end}");
+            }
+        }
     }
 
     #[test]

@@ -34,6 +34,8 @@ counters! {
     bytes_copied,
     /// Copies made; one per shared-memory segment.
     copies,
+    /// Bytes of pixels copied out of binary frames.
+    frame_bytes,
     /// Messages answered with an error, on both sockets.
     errors_replied,
     /// Control requests answered by the receiver or the app.

@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::counters::Counters;
 use crate::delivery::Severity;
 use crate::intake::Intake;
+use crate::message::{FrameLimits, Message};
 use crate::outbox::Outbox;
 use crate::wake::WakeSignal;
 use crate::workers::{Answered, Job};
@@ -24,6 +25,7 @@ pub(crate) struct DataThread {
     pub wake: WakeSignal,
     pub stopping: Arc<AtomicBool>,
     pub outbox: Arc<Outbox>,
+    pub frame_limits: FrameLimits,
 }
 
 /// The thread of a socket on which producers request.
@@ -81,14 +83,12 @@ impl DataThread {
         }
     }
 
-    /// Drops what is left of the message that is being read, and returns how many frames that were.
-    fn skip_rest(&self) -> zmq::Result<usize> {
-        let mut frames = 0;
+    /// Drops what is left of the message that is being read.
+    fn skip_rest(&self) -> zmq::Result<()> {
         while self.socket.get_rcvmore()? {
             drop(self.socket.recv_msg(0)?);
-            frames += 1;
         }
-        Ok(frames)
+        Ok(())
     }
 
     /// One request; `None`: a message that no REQ socket sends, without an empty frame or with nothing behind it. A REP socket
@@ -102,7 +102,8 @@ impl DataThread {
                     return Ok(None);
                 }
                 let body = self.socket.recv_msg(0)?;
-                return Ok(Some(Job { envelope, body, frames: 1 + self.skip_rest()? }));
+                let message = Message::read_rest(body, &self.socket, self.frame_limits)?;
+                return Ok(Some(Job { envelope, message }));
             }
             if envelope.len() >= MAX_ENVELOPE_FRAMES {
                 self.skip_rest()?;
@@ -167,15 +168,15 @@ impl PublishedThread {
     pub(crate) fn run(self) {
         let take = |data: &DataThread| {
             let first = data.socket.recv_msg(zmq::DONTWAIT)?;
-            Ok((first, 1 + data.skip_rest()?))
+            Message::read_rest(first, &data.socket, data.frame_limits)
         };
         while !self.data.is_stopping() {
             if self.data.wait(true).is_err() {
                 return;
             }
             while !self.data.is_stopping() {
-                let Some((frame, frames)) = self.data.received(take) else { break };
-                self.intake.take_published(&frame, frames);
+                let Some(message) = self.data.received(take) else { break };
+                self.intake.take_published(&message);
             }
         }
     }
@@ -205,7 +206,7 @@ impl Queue {
 
     /// Takes a request; gives it back when it is its peer's turn.
     fn push(&mut self, job: Job) -> Option<Job> {
-        self.count(self.requests + 1, self.bytes + job.body.len() as u64);
+        self.count(self.requests + 1, self.bytes + job.message.size_bytes());
         match self.peers.get_mut(peer_of(&job.envelope)) {
             Some(waiting) => {
                 waiting.push_back(job);
@@ -220,7 +221,7 @@ impl Queue {
 
     /// One is answered; gives the next one of its peer.
     fn finish(&mut self, answered: &Answered) -> Option<Job> {
-        self.count(self.requests.saturating_sub(1), self.bytes.saturating_sub(answered.body_bytes));
+        self.count(self.requests.saturating_sub(1), self.bytes.saturating_sub(answered.request_bytes));
         let peer = peer_of(&answered.envelope);
         let next = self.peers.get_mut(peer).and_then(VecDeque::pop_front);
         if next.is_none() {

@@ -120,6 +120,8 @@ pub struct ReceivedImage {
     pub source_spatial_shape_yx: Option<[u64; 2]>,
     /// Distance of voxels.
     pub voxel_spacing: Option<VoxelSpacing>,
+    /// Its integers are ids of objects, not intensities; only producers of our own say so.
+    pub labels: bool,
     /// C-contiguous, little-endian, exactly `shape` x element size bytes.
     pub pixels: ImagePixels,
 }

@@ -13,6 +13,7 @@ use wellscope_protocol::reply::{batch_error, batch_success};
 use crate::acks::LeftSegment;
 use crate::counters::{self, Counters};
 use crate::delivery::{Delivery, ReceivedBatch, Severity};
+use crate::message::Message;
 use crate::outbox::{DeliverError, Outbox};
 use crate::patience::{Alone, Patience, Waiting};
 use crate::serve::{BUSY_TEXT, BatchServer, Refusal, Served};
@@ -53,13 +54,11 @@ impl Taken {
 }
 
 impl Intake {
-    /// Serves one request of `frames` frames, of which `frame` is the first, and returns its reply. The pixels are ours then, or
-    /// nothing of it is.
-    pub(crate) fn answer(&self, frame: &[u8], frames: usize, waiting: &dyn Waiting) -> Vec<u8> {
+    /// Serves one request and returns its reply. The pixels are ours then, or nothing of it is.
+    pub(crate) fn answer(&self, message: &Message, waiting: &dyn Waiting) -> Vec<u8> {
         let was_stuck = self.stuck.load(Ordering::Acquire);
         let timeout = if was_stuck { self.busy_timeout.min(BUSY_TIMEOUT_WHEN_STUCK) } else { self.busy_timeout };
-        let Taken { outcome, opened } =
-            self.take(frame, frames, Patience { deadline: Instant::now() + timeout, waiting });
+        let Taken { outcome, opened } = self.take(message, Patience { deadline: Instant::now() + timeout, waiting });
         let reply = match outcome {
             Ok(()) => {
                 self.stuck.store(false, Ordering::Release);
@@ -75,7 +74,7 @@ impl Intake {
                 batch_error(refusal.reply_type.as_deref(), &refusal.text)
             }
         };
-        self.record(frame, Some(&reply));
+        self.record(message, Some(&reply));
         self.watch(opened);
         reply
     }
@@ -86,21 +85,21 @@ impl Intake {
     }
 
     /// Serves one published message. Its producer hears of errors by acks, where its items have an `image_id`.
-    pub(crate) fn take_published(&self, frame: &[u8], frames: usize) {
+    pub(crate) fn take_published(&self, message: &Message) {
         let patience = Patience { deadline: Instant::now() + PUBLISHED_TIMEOUT, waiting: &Alone };
-        let Taken { outcome, opened } = self.take(frame, frames, patience);
+        let Taken { outcome, opened } = self.take(message, patience);
         if let Err(refusal) = outcome {
             self.report_refusal(&refusal);
-            for image_id in image_ids(frame, self.server.limits.max_items) {
+            for image_id in image_ids(&message.body, self.server.limits.max_items) {
                 self.server.outlet.refuse(image_id, None, &refusal.text);
             }
         }
-        self.record(frame, None);
+        self.record(message, None);
         self.watch(opened);
     }
 
-    fn record(&self, frame: &[u8], reply: Option<&[u8]>) {
-        if let Some(end) = self.server.record(frame, reply) {
+    fn record(&self, message: &Message, reply: Option<&[u8]>) {
+        if let Some(end) = self.server.record(message, reply) {
             self.outbox.report(Severity::Warning, end);
         }
     }
@@ -117,16 +116,16 @@ impl Intake {
     }
 
     /// Reads and delivers one message. Whatever goes wrong inside, a producer must not wait 30 s for a reply that never comes.
-    fn take(&self, frame: &[u8], frames: usize, patience: Patience) -> Taken {
-        catch_unwind(AssertUnwindSafe(|| self.serve(frame, frames, patience)))
+    fn take(&self, message: &Message, patience: Patience) -> Taken {
+        catch_unwind(AssertUnwindSafe(|| self.serve(message, patience)))
             .unwrap_or_else(|_| Taken::refused(Some("batch"), FAILED_TEXT.into()))
     }
 
-    fn serve(&self, frame: &[u8], frames: usize, patience: Patience) -> Taken {
-        if frames != 1 {
-            return Taken::refused(None, format!("A batch is one frame; this message has {frames}."));
+    fn serve(&self, message: &Message, patience: Patience) -> Taken {
+        if let Some(excess) = message.excess {
+            return Taken::refused(Some("batch"), excess.to_string());
         }
-        let Served { outcome, opened, left_out } = self.server.serve(frame, patience);
+        let Served { outcome, opened, left_out } = self.server.serve(message, patience);
         if let Some(first) = left_out.first() {
             let count = left_out.len();
             self.outbox.report(Severity::Error, format!("Left out of a published batch: {count}. First: {first}"));

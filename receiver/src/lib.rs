@@ -17,6 +17,7 @@ mod endpoints;
 mod in_flight;
 mod intake;
 mod lock;
+mod message;
 mod outbox;
 mod patience;
 mod pixels;

@@ -17,6 +17,7 @@ use crate::delivery::{Delivery, Wake};
 use crate::endpoints::{self, BoundEndpoints, Endpoints, StartError};
 use crate::in_flight::InFlight;
 use crate::intake::Intake;
+use crate::message::FrameLimits;
 use crate::outbox::Outbox;
 use crate::platform::{ProcessMeter, SystemSharedMemory};
 use crate::record::Recorder;
@@ -149,7 +150,14 @@ impl Receiver {
             busy_timeout: Duration::from_millis(limits.busy_timeout_millis),
             stuck: AtomicBool::new(false),
         };
-        let data = DataThread { socket: data, wake: data_wake, stopping: stopping.clone(), outbox: outbox.clone() };
+        let frame_limits = FrameLimits::of(&limits.batch_limits());
+        let data = DataThread {
+            socket: data,
+            wake: data_wake,
+            stopping: stopping.clone(),
+            outbox: outbox.clone(),
+            frame_limits,
+        };
         let data_thread = match config.data_socket {
             DataSocket::Rep => {
                 let (jobs, taken_jobs) = crossbeam_channel::bounded(limits.max_requests_in_hand.max(1));
@@ -270,6 +278,10 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<RunningThrea
     Ok(RunningThread { handle, done })
 }
 
+/// Requests of one peer that wait in the ROUTER socket, before the peer itself has to hold them. REQ peers have one at a time; a DEALER
+/// that sends ahead may have binary frames of gigabytes in each, which ZeroMQ counts by messages only.
+const REQUEST_QUEUE: i32 = 4;
+
 /// Messages of publishers that wait in the SUB socket, as many as openhcs 0.5's own viewer holds. They are short: pixels lie in
 /// shared memory.
 const PUBLISHED_QUEUE: i32 = 100_000;
@@ -277,7 +289,11 @@ const PUBLISHED_QUEUE: i32 = 100_000;
 fn data_socket(context: &zmq::Context, config: &ReceiverConfig) -> zmq::Result<zmq::Socket> {
     let max_message_bytes = config.limits.max_message_bytes;
     match config.data_socket {
-        DataSocket::Rep => server_socket(context, zmq::ROUTER, max_message_bytes, config),
+        DataSocket::Rep => {
+            let socket = server_socket(context, zmq::ROUTER, max_message_bytes, config)?;
+            socket.set_rcvhwm(REQUEST_QUEUE)?;
+            Ok(socket)
+        }
         DataSocket::Sub => {
             let socket = server_socket(context, zmq::SUB, max_message_bytes, config)?;
             socket.set_rcvhwm(PUBLISHED_QUEUE)?;

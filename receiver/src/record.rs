@@ -4,10 +4,13 @@
 //! DIR/messages.jsonl            one line per message of the data socket: the JSON as sent, or {"hex": "8004.."} for other bytes
 //! DIR/replies.jsonl             one line per message: its reply; null where producers publish
 //! DIR/segments/<shm_name>.bin   the shared memory that a message named, as far as it was read
+//! DIR/frames/<message>-<n>.bin  the binary frames of a message: message is its line in messages.jsonl, n its frame, both from 0
 //! DIR/control.jsonl             one line per control exchange, in the order of their replies:
 //!                               {"after_messages": 3, "request": "8004..", "reply": "8004.."}, bytes in hexadecimal
 //! ```
 //! `after_messages` counts the lines of `messages.jsonl` when the request came: what the viewer had been sent by then.
+//!
+//! A segment that its producer keeps and fills again (`shm_kept`) is recorded with its first content only.
 //!
 //! Pings are left out. Clients of zmqruntime send one before each call and while they wait for a viewer, several per second for
 //! as long as they live; their answers say nothing of what was shown, and would soon be most of the recording.
@@ -87,11 +90,13 @@ impl Recorder {
     }
 
     /// Keeps one message and its reply, after its segments. Returns why the recording ends, when it ends here.
-    pub(crate) fn exchange(&mut self, frame: &[u8], reply: Option<&[u8]>) -> Option<String> {
+    pub(crate) fn exchange(&mut self, body: &[u8], frames: &[&[u8]], reply: Option<&[u8]>) -> Option<String> {
         let reply = reply.unwrap_or(b"null");
-        let line = line_of(frame);
+        let line = line_of(body);
+        let frame_bytes: usize = frames.iter().map(|frame| frame.len()).sum();
         // Without one of its segments a message would replay as another; the whole message is left out then.
-        if self.progress.claim(line.len() + reply.len() + 2) {
+        if self.progress.claim(line.len() + reply.len() + 2 + frame_bytes) {
+            self.progress.end_on_error(self.write_frames(frames));
             let written = [(&mut self.messages, &line[..]), (&mut self.replies, reply)]
                 .into_iter()
                 .try_for_each(|(file, text)| file.write_all(&[text, b"\n"].concat()));
@@ -99,6 +104,18 @@ impl Recorder {
             self.progress.state().messages += 1;
         }
         self.progress.news_of_end()
+    }
+}
+
+impl Recorder {
+    fn write_frames(&self, frames: &[&[u8]]) -> io::Result<()> {
+        if frames.is_empty() {
+            return Ok(());
+        }
+        let (folder, message) = (self.folder.join("frames"), self.progress.state().messages);
+        fs::create_dir_all(&folder)?;
+        let mut numbered = frames.iter().enumerate();
+        numbered.try_for_each(|(index, frame)| fs::write(folder.join(format!("{message}-{index}.bin")), frame))
     }
 }
 
@@ -195,8 +212,9 @@ mod tests {
         let (mut recorder, _) = Recorder::create(&folder, 1000).unwrap();
         recorder.segment("napari_1", &[1, 2]);
         recorder.segment("napari_1", &[3, 4]);
-        assert_eq!(recorder.exchange(br#"{"type": "batch"}"#, Some(b"{}")), None);
-        assert_eq!(recorder.exchange(b"\x80\x04\n.", None), None);
+        assert_eq!(recorder.exchange(br#"{"type": "batch"}"#, &[], Some(b"{}")), None);
+        assert_eq!(recorder.exchange(b"\x80\x04\n.", &[&[7], &[8, 9]], None), None);
+        assert_eq!(fs::read(folder.join("frames/1-1.bin")).unwrap(), [8, 9]);
         assert_eq!(read(&folder, "messages.jsonl"), "{\"type\": \"batch\"}\n{\"hex\": \"80040a2e\"}\n");
         assert_eq!(read(&folder, "replies.jsonl"), "{}\nnull\n");
         assert_eq!(fs::read(folder.join("segments/napari_1.bin")).unwrap(), [1, 2]);
@@ -207,11 +225,11 @@ mod tests {
     fn a_full_recording_says_so_once_and_keeps_whole_messages() {
         let folder = tempfile::tempdir().unwrap();
         let (mut recorder, control) = Recorder::create(folder.path(), 20).unwrap();
-        assert_eq!(recorder.exchange(b"{}", Some(b"{}")), None);
+        assert_eq!(recorder.exchange(b"{}", &[], Some(b"{}")), None);
         recorder.segment("napari_1", &[0; 100]);
-        let text = recorder.exchange(b"{}", Some(b"{}")).unwrap();
+        let text = recorder.exchange(b"{}", &[], Some(b"{}")).unwrap();
         assert!(text.contains("limit of 20 bytes"), "{text}");
-        assert_eq!(recorder.exchange(b"{}", Some(b"{}")), None);
+        assert_eq!(recorder.exchange(b"{}", &[], Some(b"{}")), None);
         assert_eq!(control.exchange(&control.asked(b"."), b"."), None);
         assert_eq!(read(folder.path(), "messages.jsonl"), "{}\n");
         assert_eq!(read(folder.path(), "control.jsonl"), "");
@@ -223,7 +241,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (mut recorder, control) = Recorder::create(folder.path(), 1000).unwrap();
         let slow = control.asked(b"\x80slow");
-        recorder.exchange(b"{}", Some(b"{}"));
+        recorder.exchange(b"{}", &[], Some(b"{}"));
         let quick = control.asked(b"\x04");
         assert_eq!(control.exchange(&quick, b"\xff"), None);
         assert_eq!(control.exchange(&slow, b"\x00\x0a"), None);
@@ -235,7 +253,7 @@ mod tests {
         // The limit is that of both sockets together.
         let text = control.exchange(&control.asked(&[0; 500]), b".").unwrap();
         assert!(text.contains("limit of 1000 bytes"), "{text}");
-        assert_eq!(recorder.exchange(b"{}", Some(b"{}")), None);
+        assert_eq!(recorder.exchange(b"{}", &[], Some(b"{}")), None);
         assert_eq!(read(folder.path(), "messages.jsonl"), "{}\n");
     }
 }

@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use wellscope_protocol::batch::{
-    Batch, BatchError, BatchLimits, DecodedItems, DisplayConfig, ImageLayout, ImagePayload, Item, Payload, PixelSource,
-    RefusedItem,
+    Batch, BatchError, DecodedItems, DisplayConfig, ImageLayout, ImagePayload, Item, Payload, PixelSource, RefusedItem,
 };
 use wellscope_protocol::dtype::ByteOrder;
 use wellscope_protocol::route::{Route, RouteError, route_of};
@@ -19,6 +18,7 @@ use crate::copy::{Copier, CopyError, CopySource, CopyTask, Helpers};
 use crate::counters::{self, Counters};
 use crate::delivery::{ItemHead, ReceivedBatch, ReceivedImage, ReceivedItem, ReceivedPayload};
 use crate::in_flight::{InFlight, Permit};
+use crate::message::Message;
 use crate::patience::{Patience, Together};
 use crate::pixels::{BlockLayout, ImagePixels};
 use crate::platform::{Segment, SegmentError, SharedMemory};
@@ -71,6 +71,7 @@ enum ImageError {
     TooSmall { shape: Vec<u64>, dtype: String, needed_bytes: u64, found_bytes: u64 },
     #[error("shape {shape:?} of {dtype} needs {needed_bytes} bytes, the inline data has {found_bytes}")]
     InlineLength { shape: Vec<u64>, dtype: String, needed_bytes: u64, found_bytes: u64 },
+    /// Published: one item's frames do not agree. Requested, the whole batch was refused before.
     #[error("the viewer's machine has no memory for its {needed_bytes} bytes")]
     NoMemory { needed_bytes: u64 },
     #[error("{0}{turn}", turn = whose_turn(.0))]
@@ -115,13 +116,19 @@ struct PreparedPixels {
 enum PreparedSource {
     Segment(Box<dyn Segment>),
     Inline(Vec<u8>),
+    /// Indices of binary frames; decoding has checked them against those that came.
+    Frames(Vec<usize>),
 }
 
 impl PreparedPixels {
-    fn task(&self) -> CopyTask<'_> {
+    /// `frames`: the binary frames of the message.
+    fn task<'a>(&'a self, frames: &'a [zmq::Message]) -> CopyTask<'a> {
         let source = match &self.source {
             PreparedSource::Segment(segment) => CopySource::Segment(segment.as_ref()),
-            PreparedSource::Inline(bytes) => CopySource::Inline(bytes),
+            PreparedSource::Inline(bytes) => CopySource::Parts(vec![bytes]),
+            PreparedSource::Frames(indices) => {
+                CopySource::Parts(indices.iter().filter_map(|index| frames.get(*index)).map(|frame| &**frame).collect())
+            }
         };
         CopyTask { source, layout: self.layout, swap_bytes: self.swap_bytes }
     }
@@ -151,12 +158,12 @@ pub(crate) const BUSY_TEXT: &str =
     "The viewer is busy: it has not taken the images sent before. Nothing of this batch was kept; send it again later.";
 
 impl BatchServer {
-    /// Decodes `frame`, makes its pixels ours. Waits as long as `patience` says for the app to take what was delivered before, and
+    /// Decodes a message, makes its pixels ours. Waits as long as `patience` says for the app to take what was delivered before, and
     /// for memory.
-    pub(crate) fn serve(&self, frame: &[u8], patience: Patience) -> Served {
+    pub(crate) fn serve(&self, message: &Message, patience: Patience) -> Served {
         let (mut opened, mut left_out) = (Vec::new(), Vec::new());
         let received_at = Instant::now();
-        let decoded = match self.decode(frame) {
+        let decoded = match self.decode(message) {
             Ok(decoded) => decoded,
             Err(error) => {
                 let refusal = Refusal { reply_type: error.reply_type().map(str::to_owned), text: error.to_string() };
@@ -166,7 +173,7 @@ impl BatchServer {
         let names: Vec<String> = decoded.batch.items.iter().filter_map(left_name).map(str::to_owned).collect();
         let unread = decoded.refused.iter().filter_map(|item| item.shm_name.clone());
         let unread: Vec<String> = unread.filter(|name| may_be_left_behind(name)).collect();
-        let outcome = self.receive(decoded, received_at, patience, &mut opened, &mut left_out);
+        let outcome = self.receive(decoded, message, received_at, patience, &mut opened, &mut left_out);
         self.note_unopened(unread, &mut opened);
         if outcome.is_err() {
             self.note_unopened(names, &mut opened);
@@ -175,15 +182,13 @@ impl BatchServer {
     }
 
     /// A producer that publishes hears of no refusal, so an item that cannot be read costs only itself there.
-    fn decode(&self, frame: &[u8]) -> Result<DecodedItems, BatchError> {
-        let limits = self.batch_limits();
+    fn decode(&self, message: &Message) -> Result<DecodedItems, BatchError> {
+        let limits = self.limits.batch_limits();
+        let frame_bytes: Vec<u64> = message.frames.iter().map(|frame| frame.len() as u64).collect();
         match self.data_socket {
-            DataSocket::Sub => Batch::decode_items(frame, &limits),
-            DataSocket::Rep => Batch::decode(frame, &limits).map(|batch| DecodedItems {
-                positions: (0..batch.items.len()).collect(),
-                batch,
-                refused: Vec::new(),
-            }),
+            DataSocket::Sub => Batch::decode_items(&message.body, &frame_bytes, &limits),
+            DataSocket::Rep => Batch::decode_with_frames(&message.body, &frame_bytes, &limits)
+                .map(|batch| DecodedItems { positions: (0..batch.items.len()).collect(), batch, refused: Vec::new() }),
         }
     }
 
@@ -201,6 +206,7 @@ impl BatchServer {
     fn receive(
         &self,
         decoded: DecodedItems,
+        message: &Message,
         received_at: Instant,
         patience: Patience,
         opened: &mut Vec<LeftSegment>,
@@ -248,7 +254,9 @@ impl BatchServer {
             }
             let refuses_all =
                 self.data_socket == DataSocket::Rep && chunk.iter().any(|(.., prepared)| prepared.is_err());
-            let tasks = chunk.iter().filter_map(|(.., prepared)| Some(prepared.as_ref().ok()?.pixels.as_ref()?.task()));
+            let tasks = chunk
+                .iter()
+                .filter_map(|(.., prepared)| Some(prepared.as_ref().ok()?.pixels.as_ref()?.task(&message.frames)));
             let tasks: Vec<CopyTask> = if refuses_all { Vec::new() } else { tasks.collect() };
             let mut copied = copier.copy(&tasks).into_iter();
             drop(tasks);
@@ -311,16 +319,6 @@ impl BatchServer {
         self.store.admit(items.iter().map(footprint).sum())
     }
 
-    fn batch_limits(&self) -> BatchLimits {
-        BatchLimits {
-            max_frame_bytes: self.limits.max_message_bytes,
-            max_items: self.limits.max_items,
-            max_image_bytes: self.limits.max_image_bytes,
-            max_batch_bytes: self.limits.max_batch_bytes,
-            ..BatchLimits::default()
-        }
-    }
-
     /// Looks at an item before anything is copied: its layer, its segment, whether that is long enough.
     fn prepare(
         &self,
@@ -343,6 +341,10 @@ impl BatchServer {
         opened: &mut Vec<LeftSegment>,
     ) -> Result<PreparedPixels, ImageError> {
         let layout = layout_of(image).ok_or(ImageError::NoMemory { needed_bytes: image.size_bytes })?;
+        let swap_bytes = match image.dtype.order {
+            ByteOrder::Big => image.dtype.element.size_bytes(),
+            ByteOrder::Little => 1,
+        };
         match &mut image.source {
             PixelSource::Inline(bytes) => {
                 let bytes = std::mem::take(bytes);
@@ -357,10 +359,11 @@ impl BatchServer {
                 // Already little-endian: see `PixelSource::Inline`.
                 Ok(PreparedPixels { source: PreparedSource::Inline(bytes), layout, swap_bytes: 1 })
             }
-            PixelSource::SharedMemory { name } => {
-                let name = name.clone();
+            PixelSource::SharedMemory { name, kept } => {
+                let (name, kept) = (name.clone(), *kept);
                 let segment = self.shared_memory.open(&name)?;
                 if let Some(identity) = segment.identity()
+                    && !kept
                     && may_be_left_behind(&name)
                 {
                     opened.push(LeftSegment { name: name.clone(), identity });
@@ -371,11 +374,11 @@ impl BatchServer {
                     let (shape, dtype) = (image.shape.clone(), image.dtype.to_string());
                     return Err(ImageError::TooSmall { shape, dtype, needed_bytes, found_bytes });
                 }
-                let swap_bytes = match image.dtype.order {
-                    ByteOrder::Big => image.dtype.element.size_bytes(),
-                    _ => 1,
-                };
                 Ok(PreparedPixels { source: PreparedSource::Segment(segment), layout, swap_bytes })
+            }
+            PixelSource::Frames(indices) => {
+                let source = PreparedSource::Frames(std::mem::take(indices));
+                Ok(PreparedPixels { source, layout, swap_bytes })
             }
         }
     }
@@ -396,6 +399,7 @@ impl BatchServer {
                 spatial_origin_yx: image.spatial_origin_yx,
                 source_spatial_shape_yx: image.source_spatial_shape_yx,
                 voxel_spacing: image.voxel_spacing.take(),
+                labels: image.labels,
                 // Every image was copied; an empty one would be shown as missing, not as another's pixels.
                 pixels: pixels.unwrap_or_else(|| ImagePixels::from_bytes(Vec::new(), 0)),
             }),
@@ -415,9 +419,14 @@ impl BatchServer {
     }
 
     fn count_copy(&self, pixels: &PreparedPixels) {
-        if let PreparedSource::Segment(_) = pixels.source {
-            counters::add(&self.counters.copies, 1);
-            counters::add(&self.counters.bytes_copied, pixels.layout.total_bytes() as u64);
+        let bytes = pixels.layout.total_bytes() as u64;
+        match pixels.source {
+            PreparedSource::Segment(_) => {
+                counters::add(&self.counters.copies, 1);
+                counters::add(&self.counters.bytes_copied, bytes);
+            }
+            PreparedSource::Frames(_) => counters::add(&self.counters.frame_bytes, bytes),
+            PreparedSource::Inline(_) => {}
         }
     }
 
@@ -438,8 +447,10 @@ impl BatchServer {
     }
 
     /// Writes a message and its reply into the recording, if there is one. Returns why that ends here.
-    pub(crate) fn record(&self, frame: &[u8], reply: Option<&[u8]>) -> Option<String> {
-        self.recorder.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).exchange(frame, reply)
+    pub(crate) fn record(&self, message: &Message, reply: Option<&[u8]>) -> Option<String> {
+        let frames: Vec<&[u8]> = message.frames.iter().map(|frame| &**frame).collect();
+        let recorder = self.recorder.as_ref()?;
+        recorder.lock().unwrap_or_else(PoisonError::into_inner).exchange(&message.body, &frames, reply)
     }
 }
 
@@ -468,7 +479,7 @@ fn pixel_bytes(item: &Item) -> u64 {
 /// Name of the segment of an item, when it may be left to us.
 fn left_name(item: &Item) -> Option<&str> {
     match &item.payload {
-        Payload::Image(ImagePayload { source: PixelSource::SharedMemory { name }, .. }) => {
+        Payload::Image(ImagePayload { source: PixelSource::SharedMemory { name, kept: false }, .. }) => {
             Some(name.as_str()).filter(|name| may_be_left_behind(name))
         }
         _ => None,
@@ -480,7 +491,7 @@ fn describe(index: usize, total: usize, item: &Item, error: &ImageError) -> Stri
     let number = index + 1;
     let path = printable(&item.path);
     match &item.payload {
-        Payload::Image(ImagePayload { source: PixelSource::SharedMemory { name }, .. }) => {
+        Payload::Image(ImagePayload { source: PixelSource::SharedMemory { name, .. }, .. }) => {
             format!("image {number} of {total}: {error}. Segment: \"{}\", path: \"{path}\"", printable(name))
         }
         _ => format!("image {number} of {total}: {error}. Path: \"{path}\""),

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::intake::Intake;
+use crate::message::Message;
 use crate::patience::Waiting;
 use crate::wake::Waker;
 
@@ -17,18 +18,16 @@ use crate::wake::Waker;
 pub(crate) struct Job {
     /// Who asked: the frames before the empty one.
     pub envelope: Vec<Vec<u8>>,
-    /// The first frame behind it.
-    pub body: zmq::Message,
-    /// Number of frames behind it.
-    pub frames: usize,
+    /// What is behind it.
+    pub message: Message,
 }
 
 /// One reply.
 pub(crate) struct Answered {
     pub envelope: Vec<Vec<u8>>,
     pub reply: Vec<u8>,
-    /// Length of the request's body.
-    pub body_bytes: u64,
+    /// Bytes that the request kept in memory.
+    pub request_bytes: u64,
 }
 
 /// What the workers share. Only their threads hold it, so that `answered` ends with the last of them.
@@ -90,12 +89,14 @@ impl Workers {
             if self.stopping.load(Ordering::Acquire) {
                 break;
             }
-            let answer = || self.intake.answer(&job.body, job.frames, &self);
+            let answer = || self.intake.answer(&job.message, &self);
             let reply = catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(|_| Intake::failed_reply());
-            let Job { envelope, body, .. } = job;
-            let body_bytes = body.len() as u64;
+            let Job { envelope, message } = job;
+            let request_bytes = message.size_bytes();
+            // Let go before the socket's thread takes the next one for it.
+            drop(message);
             // The socket's thread waits for the last of these before it ends.
-            let _ = self.answered.send(Answered { envelope, reply, body_bytes });
+            let _ = self.answered.send(Answered { envelope, reply, request_bytes });
             self.waker.wake();
             let mut crew = self.crew();
             if crew.threads.saturating_sub(crew.waiting) > standing_threads() {

@@ -157,11 +157,11 @@ fn pickles_that_are_no_images_are_refused_and_run_nothing() {
 }
 
 #[test]
-fn a_message_of_several_frames_gets_one_error() {
+fn frames_that_belong_to_no_image_get_one_error() {
     let viewer = start(Transport::Ipc);
     let producer = viewer.producer();
-    producer.send_multipart([b"{}".to_vec(), b"{}".to_vec(), b"{}".to_vec()], 0).unwrap();
-    assert!(error_text(&reply(&producer), None).contains("3"));
+    producer.send_multipart([batch(json!([])).to_string().into_bytes(), b"{}".to_vec(), b"{}".to_vec()], 0).unwrap();
+    assert!(error_text(&reply(&producer), Some("batch")).contains("2 of its 2 binary frames"));
     viewer.next_problem();
     viewer.assert_serves();
 }

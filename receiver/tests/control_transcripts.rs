@@ -23,26 +23,40 @@ use wellscope_protocol::pickle::{self, PickleLimits, PickleValue};
 use wellscope_receiver::{Delivery, SettleProgress};
 
 /// Field names that only we (`+`) or only the incumbent (`-`) replies with, per case, and why.
-const DIFFERENCES: &[(&str, &[&str], &str)] = &[(
-    "G4_zmqruntime-0.6.5_control/ping",
-    &[
-        "-active_executions",
-        "-compile_message",
-        "-compile_status",
-        "-launch",
-        "-launch.audience",
-        "-launch.code_root",
-        "-launch.owner",
-        "-launch.owner.create_time",
-        "-launch.owner.pid",
-        "-progress_subscribers",
-        "-queued_executions",
-        "-running_executions",
-        "-uptime",
-        "-workers",
-    ],
-    "all optional: zmqruntime 0.6.5 reads them of servers that execute pipelines, and `launch` of those that it launched itself",
-)];
+const DIFFERENCES: &[(&str, &[&str], &str)] = &[
+    ("G3_openhcs-0.8.6/control/ping", EXTENSIONS, EXTENSIONS_WHY),
+    ("G3_openhcs-0.8.6/control/ping_after", EXTENSIONS, EXTENSIONS_WHY),
+    ("G3_zmqruntime-0.2.24_control/ping", EXTENSIONS, EXTENSIONS_WHY),
+    (
+        "G4_zmqruntime-0.6.5_control/ping",
+        &[
+            "+wellscope",
+            "+wellscope.accepts",
+            "+wellscope.version",
+            "-active_executions",
+            "-compile_message",
+            "-compile_status",
+            "-launch",
+            "-launch.audience",
+            "-launch.code_root",
+            "-launch.owner",
+            "-launch.owner.create_time",
+            "-launch.owner.pid",
+            "-progress_subscribers",
+            "-queued_executions",
+            "-running_executions",
+            "-uptime",
+            "-workers",
+        ],
+        "ours: see above; theirs are all optional: zmqruntime 0.6.5 reads them of servers that execute pipelines, and `launch` of \
+         those that it launched itself",
+    ),
+];
+
+/// What the pong has beyond the wire of the OpenHCS family.
+const EXTENSIONS: &[&str] = &["+wellscope", "+wellscope.accepts", "+wellscope.version"];
+const EXTENSIONS_WHY: &str =
+    "producers of our own read what the viewer takes; zmqruntime ignores keys that it does not know";
 
 /// Values that differ from run to run.
 const VARYING: [&str; 8] =

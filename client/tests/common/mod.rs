@@ -82,7 +82,8 @@ impl StandIn {
                 let Payload::Image(image) = &item.payload else { continue };
                 match &image.source {
                     PixelSource::Inline(bytes) => pixels.push(bytes.clone()),
-                    PixelSource::SharedMemory { name } => {
+                    PixelSource::Frames(_) => panic!("no frames came with the message"),
+                    PixelSource::SharedMemory { name, .. } => {
                         let bytes = read_segment(name).expect("segment exists while the request is open");
                         pixels.push(bytes[..image.size_bytes as usize].to_vec());
                         segments.push(name.clone());

@@ -11,9 +11,11 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::error::{BatchError, ItemError};
+use super::frames::FrameBook;
 use super::from_pickle::{InlinePixels, PickledMessage, is_pickle, message_from_pickle};
 use super::item::{ItemContext, Sender, read_item, read_sender};
 use super::json_text::{for_each_entry, kind_of_json, standard_json};
+use super::source::BesideText;
 use super::{AckRoute, Batch, ComponentDomain, ComponentNames, DisplayConfig, LenientF64, Payload, VariableSize};
 use crate::component::{ComponentMode, ComponentValue};
 
@@ -32,6 +34,8 @@ pub struct BatchLimits {
     pub max_inline_bytes: u64,
     /// Planes of one image: the product of its leading extents. Default 65,536.
     pub max_planes: u64,
+    /// Binary frames behind the JSON. Default 131,072: as many as there may be items, and as many again for arrays in parts.
+    pub max_frames: usize,
 }
 
 impl Default for BatchLimits {
@@ -43,6 +47,7 @@ impl Default for BatchLimits {
             max_batch_bytes: 16 << 30,
             max_inline_bytes: 64 << 20,
             max_planes: 1 << 16,
+            max_frames: 1 << 17,
         }
     }
 }
@@ -93,7 +98,8 @@ pub struct RefusedItem {
     pub image_id: Option<String>,
     /// Where that ack goes, when the item says so itself.
     pub ack_route: Option<AckRoute>,
-    /// The segment that it named: some producers leave its removal to the viewer, whatever becomes of the item.
+    /// The segment that it named: some producers leave its removal to the viewer, whatever becomes of the item. `None` when the
+    /// producer says that it keeps it.
     pub shm_name: Option<String>,
     /// What is wrong with it.
     pub error: ItemError,
@@ -113,39 +119,55 @@ impl Batch {
     ///
     /// Total: any bytes give a batch or an error.
     pub fn decode(frame: &[u8], limits: &BatchLimits) -> Result<Self, BatchError> {
-        decode_frame(frame, limits, BadItem::RefusesBatch).map(|decoded| decoded.batch)
+        Self::decode_with_frames(frame, &[], limits)
     }
 
-    /// As [`Batch::decode`], but an item that cannot be read costs only itself: publishers hear of no refusal, so nobody would
-    /// send the good items again.
+    /// As [`Batch::decode`], for a message with binary frames behind its first: `frame_bytes` has the length of each. Every
+    /// [`PixelSource::Frames`](super::PixelSource::Frames) of the result names frames that exist, that no other item names, and that
+    /// hold as many bytes as the array needs.
+    pub fn decode_with_frames(frame: &[u8], frame_bytes: &[u64], limits: &BatchLimits) -> Result<Self, BatchError> {
+        decode_frame(frame, frame_bytes, limits, BadItem::RefusesBatch).map(|decoded| decoded.batch)
+    }
+
+    /// As [`Batch::decode_with_frames`], but an item that cannot be read costs only itself: publishers hear of no refusal, so nobody would
+    /// send the good items again. Binary frames that no item names are ignored: they may be those of an item that cannot be read.
     ///
     /// # Errors
     /// What is wrong with the message as a whole: [`BatchError`] without [`BatchError::Item`].
-    pub fn decode_items(frame: &[u8], limits: &BatchLimits) -> Result<DecodedItems, BatchError> {
-        decode_frame(frame, limits, BadItem::IsLeftOut)
+    pub fn decode_items(frame: &[u8], frame_bytes: &[u64], limits: &BatchLimits) -> Result<DecodedItems, BatchError> {
+        decode_frame(frame, frame_bytes, limits, BadItem::IsLeftOut)
     }
 }
 
-fn decode_frame(frame: &[u8], limits: &BatchLimits, bad_item: BadItem) -> Result<DecodedItems, BatchError> {
+fn decode_frame(
+    frame: &[u8],
+    frame_bytes: &[u64],
+    limits: &BatchLimits,
+    bad_item: BadItem,
+) -> Result<DecodedItems, BatchError> {
     if frame.len() as u64 > limits.max_frame_bytes {
         return Err(BatchError::FrameTooLarge { found_bytes: frame.len() as u64, limit_bytes: limits.max_frame_bytes });
     }
+    if frame_bytes.len() > limits.max_frames {
+        return Err(BatchError::TooManyFrames { found: frame_bytes.len(), limit: limits.max_frames });
+    }
+    let decode = |text: &str, pixels| decode_text(text, limits, pixels, FrameBook::new(frame_bytes), bad_item);
     if is_pickle(frame) {
         let PickledMessage { text, pixels } = message_from_pickle(frame, limits)?;
-        return decode_text(&text, limits, pixels, bad_item);
+        return decode(&text, pixels);
     }
     let text = std::str::from_utf8(frame).map_err(|error| {
         let position = error.valid_up_to();
         BatchError::NotText { byte: frame.get(position).copied().unwrap_or_default(), position }
     })?;
-    let strict = decode_text(text, limits, InlinePixels::new(), bad_item);
+    let strict = decode(text, InlinePixels::new());
     // An item may fail only because its text is not standard JSON inside.
     let is_whole = matches!(&strict, Ok(decoded) if decoded.refused.is_empty());
     if is_whole {
         return strict;
     }
     match standard_json(text) {
-        Some(rewritten) => decode_text(&rewritten, limits, InlinePixels::new(), bad_item),
+        Some(rewritten) => decode(&rewritten, InlinePixels::new()),
         None => strict,
     }
 }
@@ -188,6 +210,7 @@ fn decode_text(
     text: &str,
     limits: &BatchLimits,
     mut pixels: InlinePixels,
+    mut frames: FrameBook<'_>,
     bad_item: BadItem,
 ) -> Result<DecodedItems, BatchError> {
     let whole: &RawValue =
@@ -227,7 +250,8 @@ fn decode_text(
     let (mut positions, mut refused) = (Vec::with_capacity(entries.len()), Vec::new());
     let mut batch_bytes = 0u64;
     for (index, entry) in entries.into_iter().enumerate() {
-        let item = match read_item(entry, pixels.remove(&index), &context) {
+        let mut beside = BesideText { index, array: pixels.remove(&index), frames: &mut frames };
+        let item = match read_item(entry, &mut beside, &context) {
             Ok(item) => item,
             Err(error) => {
                 let Sender { path, image_id, ack_route, shm_name } = read_sender(entry);
@@ -246,6 +270,9 @@ fn decode_text(
         }
         items.push(item);
         positions.push(index);
+    }
+    if bad_item == BadItem::RefusesBatch {
+        frames.expect_all_used()?;
     }
     let batch = Batch {
         items,

@@ -18,6 +18,8 @@ use crate::dtype::ElementType;
 impl Batch {
     /// The frame that [`Batch::decode`] reads back as the same batch.
     ///
+    /// Binary frames ([`PixelSource::Frames`]) are only named; their bytes follow this frame in the same ZeroMQ message.
+    ///
     /// Inline pixels become a flat list of numbers, so only small arrays should travel so. `source` and `extension` in an
     /// address need a place in the display config, else a viewer does not take them for components.
     ///
@@ -111,7 +113,13 @@ struct WireImage<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     shm_name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    shm_kept: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frames: Option<&'a [usize]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Vec<Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     image_metadata: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -194,10 +202,12 @@ fn wire_identity(identity: &ProducerIdentity) -> WireIdentity<'_> {
 }
 
 fn wire_image(image: &ImagePayload) -> WireImage<'_> {
-    let (shm_name, data) = match &image.source {
-        PixelSource::SharedMemory { name } => (Some(&**name), None),
-        PixelSource::Inline(bytes) => (None, Some(inline_numbers(bytes, image.dtype.element))),
-    };
+    let (mut shm_name, mut shm_kept, mut frames, mut data) = (None, None, None, None);
+    match &image.source {
+        PixelSource::SharedMemory { name, kept } => (shm_name, shm_kept) = (Some(&**name), kept.then_some(true)),
+        PixelSource::Frames(indices) => frames = Some(&**indices),
+        PixelSource::Inline(bytes) => data = Some(inline_numbers(bytes, image.dtype.element)),
+    }
     let source_channel_axis = (image.layout.samples > 1).then(|| image.shape.len() - 1);
     // Declared even when it is a nameless `plane`, so that no viewer takes (9, 9, 3) for colour.
     let plane = image.layout.plane_axes.first();
@@ -220,7 +230,10 @@ fn wire_image(image: &ImagePayload) -> WireImage<'_> {
         shape: &image.shape,
         dtype: image.dtype.to_string(),
         shm_name,
+        shm_kept,
+        frames,
         data,
+        labels: image.labels.then_some(true),
         image_metadata,
         source_channel_axis,
         plane_axis,

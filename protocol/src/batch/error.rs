@@ -92,6 +92,28 @@ pub enum BatchError {
         /// The limit.
         limit_bytes: u64,
     },
+    /// More than [`super::BatchLimits::max_frames`].
+    #[error(
+        "the message has {found} binary frames, the viewer takes at most {limit}; the producer should send longer frames, or split the batch"
+    )]
+    TooManyFrames {
+        /// Frames behind the JSON.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Binary frames that no item names.
+    #[error(
+        "{unused} of its {found_frames} binary frames belong to no item (first: {first}); the producer must name each frame in 'frames' of one image"
+    )]
+    UnusedFrames {
+        /// How many.
+        unused: usize,
+        /// The first of them; 0 is the frame behind the JSON.
+        first: usize,
+        /// Frames behind the JSON.
+        found_frames: usize,
+    },
     /// One item cannot be shown.
     #[error("images[{index}]: {source}. Path: {path:?}")]
     Item {
@@ -120,6 +142,8 @@ impl BatchError {
             | Self::WrongField { .. }
             | Self::TooManyItems { .. }
             | Self::BatchTooLarge { .. }
+            | Self::TooManyFrames { .. }
+            | Self::UnusedFrames { .. }
             | Self::Item { .. } => Some("batch"),
         }
     }
@@ -195,9 +219,47 @@ pub enum ItemError {
         /// The limit.
         limit: u64,
     },
-    /// Neither `shm_name` nor `data`.
-    #[error("the image has neither 'shm_name' nor 'data'; the producer must send one of them")]
+    /// Neither `shm_name` nor `data` nor `frames`.
+    #[error("the image has neither 'shm_name' nor 'data' nor 'frames'; the producer must send one of them")]
     NoPixels,
+    /// `frames` beside another source.
+    #[error("the image has both 'frames' and '{other}'; the producer must send only one of them")]
+    TwoSources {
+        /// "shm_name" or "data".
+        other: &'static str,
+    },
+    /// `frames` names a frame that the message does not have.
+    #[error(
+        "field 'frames' names binary frame {index}, the message has {found_frames}, counted from 0; the producer must send it"
+    )]
+    FrameMissing {
+        /// The frame; 0 is the one behind the JSON.
+        index: usize,
+        /// Frames behind the JSON.
+        found_frames: usize,
+    },
+    /// `frames` names a frame that belongs to an image already.
+    #[error(
+        "field 'frames' names binary frame {index}, which images[{first}] uses already; the producer must send a frame for each"
+    )]
+    FrameUsedTwice {
+        /// The frame; 0 is the one behind the JSON.
+        index: usize,
+        /// Position in `images` of its first user; may be the same item.
+        first: usize,
+    },
+    /// The frames do not hold the array that `shape` and `dtype` promise.
+    #[error(
+        "its {frames} binary frames have {found_bytes} bytes, shape and dtype need {needed_bytes}; the producer should make them agree"
+    )]
+    FrameBytes {
+        /// How many frames it names.
+        frames: usize,
+        /// Their bytes together.
+        found_bytes: u64,
+        /// Bytes of the array.
+        needed_bytes: u64,
+    },
     /// `shm_name` can be no segment's name.
     #[error(
         "field 'shm_name' is {found:?}; needed the name of a shared-memory segment without '/' and NUL, at most 255 bytes"

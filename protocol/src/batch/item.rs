@@ -8,16 +8,16 @@ use serde_json::value::RawValue;
 
 use super::decode::{BatchLimits, item_field};
 use super::error::ItemError;
-use super::inline::inline_bytes;
 use super::json_text::kind_of_json;
 use super::layout::{DeclaredAxes, image_layout};
 use super::shapes::read_shapes;
+use super::source::{ArrayClaim, BesideText, SentSource, read_source, segment_name};
 use super::{
     AckRoute, Address, DisplayConfig, ImagePayload, Item, LenientF64, Payload, PixelSource, PlaneAxis,
     ProducerIdentity, VoxelSpacing,
 };
 use crate::component::ComponentValue;
-use crate::dtype::{ByteOrder, DType, checked_size_bytes};
+use crate::dtype::{ByteOrder, DType, ElementType, checked_size_bytes};
 
 /// What of the envelope decides how an item is read.
 pub(super) struct ItemContext<'a> {
@@ -55,7 +55,13 @@ struct WireItem<'a> {
     #[serde(borrow)]
     shm_name: Option<&'a RawValue>,
     #[serde(borrow)]
+    shm_kept: Option<&'a RawValue>,
+    #[serde(borrow)]
     data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    frames: Option<&'a RawValue>,
+    #[serde(borrow)]
+    labels: Option<&'a RawValue>,
     #[serde(borrow)]
     image_metadata: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -72,10 +78,9 @@ struct WireItem<'a> {
     shapes: Option<&'a RawValue>,
 }
 
-/// `pixels`: little-endian bytes of `shape` x `dtype`, when they came beside the text.
 pub(super) fn read_item(
     entry: &RawValue,
-    pixels: Option<Vec<u8>>,
+    beside: &mut BesideText<'_, '_>,
     context: &ItemContext<'_>,
 ) -> Result<Item, ItemError> {
     if !entry.get().starts_with('{') {
@@ -86,7 +91,7 @@ pub(super) fn read_item(
     let path = item_field(wire.path, "path")?.ok_or(ItemError::MissingField { field: "path" })?;
     let data_type: Option<String> = item_field(wire.data_type, "data_type")?;
     let payload = match data_type.as_deref() {
-        None | Some("image") => Payload::Image(read_image(&wire, pixels, context.limits)?),
+        None | Some("image") => Payload::Image(read_image(&wire, beside, context.limits)?),
         Some(kind @ ("shapes" | "rois" | "points")) => {
             let raw = wire.shapes.ok_or(ItemError::MissingField { field: "shapes" })?;
             let only_points = kind == "points";
@@ -114,7 +119,7 @@ pub(super) struct Sender {
     pub(super) path: String,
     pub(super) image_id: Option<String>,
     pub(super) ack_route: Option<AckRoute>,
-    /// As sent, unless no segment has such a name.
+    /// As sent, unless no segment has such a name or its producer keeps it.
     pub(super) shm_name: Option<String>,
 }
 
@@ -125,6 +130,7 @@ pub(super) fn read_sender(entry: &RawValue) -> Sender {
         path: Option<Value>,
         image_id: Option<Value>,
         shm_name: Option<Value>,
+        shm_kept: Option<Value>,
         #[serde(borrow)]
         return_route: Option<&'a RawValue>,
         #[serde(borrow)]
@@ -137,10 +143,11 @@ pub(super) fn read_sender(entry: &RawValue) -> Sender {
     let text = |value: &Option<Value>| {
         value.as_ref().and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
     };
+    let is_kept = wire.shm_kept.as_ref().and_then(Value::as_bool) == Some(true);
     Sender {
         path: text(&wire.path).unwrap_or_default().chars().take(512).collect(),
         image_id: text(&wire.image_id),
-        shm_name: text(&wire.shm_name).and_then(|name| segment_name(name).ok()),
+        shm_name: text(&wire.shm_name).filter(|_| !is_kept).and_then(|name| segment_name(name).ok()),
         ack_route: read_ack_route(wire.return_route, wire.producer).unwrap_or_default(),
     }
 }
@@ -304,19 +311,22 @@ impl<'de> Deserialize<'de> for Whole {
     }
 }
 
-fn read_image(wire: &WireItem<'_>, pixels: Option<Vec<u8>>, limits: &BatchLimits) -> Result<ImagePayload, ItemError> {
+fn read_image(
+    wire: &WireItem<'_>,
+    beside: &mut BesideText<'_, '_>,
+    limits: &BatchLimits,
+) -> Result<ImagePayload, ItemError> {
     let shape: Vec<u64> = item_field(wire.shape, "shape")?.ok_or(ItemError::MissingField { field: "shape" })?;
     let declared_dtype: String = item_field(wire.dtype, "dtype")?.ok_or(ItemError::MissingField { field: "dtype" })?;
     let mut dtype = DType::parse(&declared_dtype)?;
     let size_bytes = checked_size_bytes(&shape, dtype)?;
-    let too_large = |limit_bytes: u64| ItemError::ImageTooLarge {
-        shape: shape.clone(),
-        dtype: declared_dtype.clone(),
-        needed_bytes: size_bytes,
-        limit_bytes,
-    };
     if size_bytes > limits.max_image_bytes {
-        return Err(too_large(limits.max_image_bytes));
+        return Err(ItemError::ImageTooLarge {
+            shape,
+            dtype: declared_dtype,
+            needed_bytes: size_bytes,
+            limit_bytes: limits.max_image_bytes,
+        });
     }
 
     expect_object(wire.image_metadata, "image_metadata")?;
@@ -347,33 +357,21 @@ fn read_image(wire: &WireItem<'_>, pixels: Option<Vec<u8>>, limits: &BatchLimits
     };
     let layout = image_layout(&shape, declared, limits.max_planes)?;
 
-    let shm_name = item_field::<String>(wire.shm_name, "shm_name")?.filter(|name| !name.is_empty());
-    if shm_name.is_none() && (pixels.is_some() || wire.data.is_some()) && size_bytes > limits.max_inline_bytes {
-        return Err(too_large(limits.max_inline_bytes));
+    let array = ArrayClaim { shape: &shape, declared_dtype: &declared_dtype, element: dtype.element, size_bytes };
+    let sent = SentSource { shm_name: wire.shm_name, shm_kept: wire.shm_kept, data: wire.data, frames: wire.frames };
+    let source = read_source(&sent, beside, &array, limits)?;
+    if let PixelSource::Inline(_) = source {
+        dtype.order = ByteOrder::Little;
     }
-    let source = match (shm_name, pixels, wire.data) {
-        (Some(name), ..) => PixelSource::SharedMemory { name: segment_name(name)? },
-        (None, Some(bytes), _) => {
-            dtype.order = ByteOrder::Little;
-            PixelSource::Inline(bytes)
-        }
-        (None, None, Some(raw)) => {
-            let count = size_bytes / dtype.size_bytes() as u64;
-            let bytes = inline_bytes(raw, dtype.element, count).map_err(|reason| ItemError::InlineData {
-                shape: shape.clone(),
-                dtype: declared_dtype.clone(),
-                reason,
-            })?;
-            dtype.order = ByteOrder::Little;
-            PixelSource::Inline(bytes)
-        }
-        (None, None, None) => return Err(ItemError::NoPixels),
-    };
+    let labels = item_field::<bool>(wire.labels, "labels")?.unwrap_or(false);
+    let may_be_labels =
+        layout.samples == 1 && !matches!(dtype.element, ElementType::F16 | ElementType::F32 | ElementType::F64);
     Ok(ImagePayload {
         shape,
         dtype,
         size_bytes,
         source,
+        labels: labels && may_be_labels,
         layout,
         spatial_origin_yx: origin.map(|pair: [Whole; 2]| pair.map(|Whole(number)| number)),
         source_spatial_shape_yx: source_shape,
@@ -387,14 +385,4 @@ fn read_spacing(wire: WireVoxelSpacing) -> Option<VoxelSpacing> {
     let values_zyx: [f64; 3] = values.try_into().ok()?;
     let usable = values_zyx.iter().all(|value| value.is_finite() && *value > 0.0);
     usable.then(|| VoxelSpacing { values_zyx, unit: wire.unit.unwrap_or_else(|| "micrometers".to_owned()) })
-}
-
-/// Python drops the leading slash of POSIX names, older producers may not. Anything that could leave the folder of
-/// segments is refused.
-fn segment_name(sent: String) -> Result<String, ItemError> {
-    let name = sent.strip_prefix('/').unwrap_or(&sent);
-    if name.is_empty() || name.len() > 255 || name == "." || name == ".." || name.contains(['/', '\\', '\0']) {
-        return Err(ItemError::SegmentName { found: sent.chars().take(64).collect() });
-    }
-    Ok(name.to_owned())
 }

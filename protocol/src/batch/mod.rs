@@ -1,12 +1,13 @@
 //! One `batch` message: what a producer sends on the data socket, as types.
 //!
-//! Producer → viewer, one JSON frame on REQ/REP or PUB/SUB; pixels stay in shared memory or come inline. A direct viewer call may send
-//! the same message as a pickle with numpy arrays.
+//! Producer → viewer, one JSON frame on REQ/REP or PUB/SUB; pixels stay in shared memory, come inline, or (an extension of our own)
+//! in binary frames behind the JSON. A direct viewer call may send the same message as a pickle with numpy arrays.
 //! Sources: polystore 0.1.9 (G2), 0.2.19 (G3), 0.6.3 (G4), openhcs 0.8.6.
 
 mod decode;
 mod encode;
 mod error;
+mod frames;
 mod from_pickle;
 mod geometry;
 mod inline;
@@ -14,6 +15,7 @@ mod item;
 mod json_text;
 mod layout;
 mod shapes;
+mod source;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +24,7 @@ use crate::dtype::DType;
 
 pub use decode::{BatchLimits, DecodedItems, RefusedItem, image_ids};
 pub use error::{BatchError, ItemError};
+pub use frames::{SENT_FRAME_BYTES, frame_ranges};
 use json_text::{LenientF64, non_finite, reason};
 
 /// Values of components at which an item lies: `{"well": "A01", "channel": 1, ...}`. The wire's `metadata`.
@@ -104,6 +107,9 @@ pub struct ImagePayload {
     pub size_bytes: u64,
     /// Where the bytes are.
     pub source: PixelSource,
+    /// `labels` (an extension of wellscope's own): the integers are ids of objects, so neighbours must not be mixed. Only ever set
+    /// for bool and integers with one sample per pixel; on others the wire's flag is ignored.
+    pub labels: bool,
     /// How the axes are to be read, checked against `shape`.
     pub layout: ImageLayout,
     /// `spatial_origin_yx`: where the first pixel lies in a bigger source frame, in pixels.
@@ -122,7 +128,13 @@ pub enum PixelSource {
     SharedMemory {
         /// The segment's name as sent.
         name: String,
+        /// `shm_kept` (an extension of wellscope's own): the producer goes on using the segment after the reply, so nobody else
+        /// may unlink it.
+        kept: bool,
     },
+    /// `frames` (an extension of wellscope's own): the binary frames behind the JSON that hold the array's bytes in this order, in
+    /// the byte order of its dtype. 0 is the frame right behind the JSON; `size_bytes` in all. Cuts may lie inside of an element.
+    Frames(Vec<usize>),
     /// `data`: already converted to `size_bytes` bytes of the declared dtype in **little-endian** order.
     Inline(Vec<u8>),
 }

@@ -19,7 +19,7 @@ pub use payloads::{
     ArrayOmission, ArrayValues, LayerPayloads, PayloadContent, PayloadRecord, PayloadSummary, PayloadsReply,
     ShapeBounds, SourceFrame, shape_payload,
 };
-pub use pong::{Application, Pong, PongSpelling, ProcessIdentity, ProcessUsage};
+pub use pong::{Application, Extensions, Pong, PongSpelling, ProcessIdentity, ProcessUsage};
 pub use reply::{
     ControlReply, IntensityWindowAck, LayerIsolationAck, MatchedPayload, ScreenshotAck, SettleAck, SettlePhase,
 };

@@ -52,6 +52,56 @@ pub struct ProcessUsage {
     pub cpu_percent: f64,
 }
 
+/// What this viewer takes beyond the wire of the OpenHCS family. The pong's top-level key `wellscope`, which other viewers do not
+/// send and other clients (zmqruntime 0.2.24 and 0.6.5) ignore.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Extensions {
+    /// Version of wellscope.
+    pub version: String,
+    /// Names of extensions; those unknown to a producer are for newer ones.
+    pub accepts: Vec<String>,
+}
+
+impl Extensions {
+    /// Binary frames behind the JSON of a batch: `frames` of an image item.
+    pub const FRAMES: &'static str = "frames";
+    /// Segments that their producer goes on using: `shm_kept` of an image item.
+    pub const SHM_KEPT: &'static str = "shm_kept";
+
+    /// What a viewer of this crate's version takes.
+    pub fn own() -> Self {
+        let accepts = [Self::FRAMES, Self::SHM_KEPT].map(str::to_owned).to_vec();
+        Self { version: env!("CARGO_PKG_VERSION").to_owned(), accepts }
+    }
+
+    /// From a pong; `None` when it has no dict `wellscope`. What in it is no text is left out.
+    pub fn from_pong(pong: &PickleValue) -> Option<Self> {
+        let value = pong.get("wellscope")?;
+        value.is_mapping().then(|| Self {
+            version: value.get("version").and_then(PickleValue::as_str).unwrap_or_default().to_owned(),
+            accepts: value
+                .get("accepts")
+                .and_then(PickleValue::items)
+                .unwrap_or_default()
+                .iter()
+                .filter_map(|name| name.as_str().map(str::to_owned))
+                .collect(),
+        })
+    }
+
+    /// Whether an extension is taken.
+    pub fn accepts(&self, name: &str) -> bool {
+        self.accepts.iter().any(|accepted| accepted == name)
+    }
+
+    fn to_value(&self) -> PickleValue {
+        PickleValue::dict([
+            ("version", self.version.as_str().into()),
+            ("accepts", PickleValue::list(self.accepts.iter().map(String::as_str))),
+        ])
+    }
+}
+
 /// The answer to "ping".
 #[derive(Clone, PartialEq, Debug)]
 pub struct Pong {
@@ -73,6 +123,8 @@ pub struct Pong {
     pub process_identity: Option<ProcessIdentity>,
     /// What it uses.
     pub usage: Option<ProcessUsage>,
+    /// What it takes beyond the wire of the OpenHCS family; `None` for viewers that are not wellscope.
+    pub extensions: Option<Extensions>,
 }
 
 impl Pong {
@@ -98,6 +150,7 @@ impl Pong {
         }));
         items.extend(self.log_file_path.as_deref().map(|path| ("log_file_path", path.into())));
         items.extend(self.process_identity.map(|identity| ("process_identity", identity.to_value())));
+        items.extend(self.extensions.as_ref().map(|extensions| ("wellscope", extensions.to_value())));
         if let Some(usage) = self.usage {
             let usage = [("memory_mb", usage.memory_mb.into()), ("cpu_percent", usage.cpu_percent.into())];
             match spelling {

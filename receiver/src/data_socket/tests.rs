@@ -138,7 +138,13 @@ fn start(limits: Limits) -> Fixture {
     };
     Arc::new(workers).start().unwrap();
     let thread = RequestThread {
-        data: DataThread { socket, wake, stopping: stopping.clone(), outbox },
+        data: DataThread {
+            socket,
+            wake,
+            stopping: stopping.clone(),
+            outbox,
+            frame_limits: FrameLimits { max_frames: 8, max_bytes: 1 << 20 },
+        },
         jobs,
         answered,
         queue: Queue::new(limits.max_requests_in_hand, limits.max_message_bytes, counters.clone()),
@@ -349,7 +355,7 @@ fn messages_that_a_rep_socket_drops_are_dropped() {
     peer.send_multipart(["", "one", "", "three"], 0).unwrap();
     let reply = peer.recv_multipart(0).unwrap();
     assert_eq!((reply.len(), &reply[0][..], reply[1].len()), (3, &b"proxy"[..], 0));
-    assert!(text(peer.recv_multipart(0).unwrap()[1].clone()).contains("this message has 3"));
+    assert!(text(peer.recv_multipart(0).unwrap()[1].clone()).contains("not valid JSON"));
     peer.set_rcvtimeo(30).unwrap();
     assert!(peer.recv_multipart(0).is_err(), "a dropped message got a reply");
 }

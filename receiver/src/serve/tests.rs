@@ -80,7 +80,7 @@ fn frame(shape: &str) -> String {
 #[test]
 fn a_segment_that_shrinks_while_it_is_read_refuses_the_batch() {
     let server = server(3);
-    let served = server.serve(frame("[2, 4]").as_bytes(), at_once());
+    let served = server.serve(&Message::plain(frame("[2, 4]").as_bytes()), at_once());
     let refusal = served.outcome.unwrap_err();
     assert!(refusal.text.contains("3 of 8 bytes") && refusal.text.contains("napari_x"), "{}", refusal.text);
     assert_eq!(served.opened.len(), 1, "it must not stay behind");
@@ -101,7 +101,7 @@ fn only_segments_that_their_producer_may_leave_are_ours_to_remove() {
 #[test]
 fn pixels_in_flight_are_freed_item_by_item() {
     let server = server(8);
-    let batch = server.serve(frame("[2, 4]").as_bytes(), at_once()).outcome.unwrap();
+    let batch = server.serve(&Message::plain(frame("[2, 4]").as_bytes()), at_once()).outcome.unwrap();
     assert_eq!(server.counters.snapshot().in_flight_bytes, 8);
     batch.items.into_iter().for_each(|item| item.ack.succeed());
     let counters = server.counters.snapshot();
@@ -113,6 +113,6 @@ fn every_prefix_of_a_batch_is_refused_without_a_panic() {
     let server = server(8);
     let frame = frame("[2, 4]");
     for end in 0..frame.len() {
-        assert!(server.serve(&frame.as_bytes()[..end], at_once()).outcome.is_err(), "{end}");
+        assert!(server.serve(&Message::plain(&frame.as_bytes()[..end]), at_once()).outcome.is_err(), "{end}");
     }
 }

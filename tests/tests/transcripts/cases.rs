@@ -20,8 +20,8 @@ pub struct Case {
 
 /// Something sent.
 pub enum Step {
-    /// To the data socket.
-    Message(Vec<u8>),
+    /// To the data socket: JSON or a pickle, and the binary frames behind it.
+    Message(Vec<Vec<u8>>),
     /// To the control socket.
     Call(Vec<u8>),
 }
@@ -50,7 +50,7 @@ pub fn captures() -> Vec<Case> {
         Case {
             data_socket: if publishes { DataSocket::Sub } else { DataSocket::Rep },
             pong_spelling: PongSpelling::G3,
-            steps: vec![Step::Message(std::fs::read(&path).unwrap())],
+            steps: vec![Step::Message(vec![std::fs::read(&path).unwrap()])],
             segments: path.with_extension("shm"),
             expected: tests_folder().join("transcripts/captures").join(relative),
             draws: true,
@@ -85,7 +85,11 @@ pub fn recording(folder: &Path) -> Case {
         while let Some((_, request)) = calls.next_if(|(after_messages, _)| *after_messages <= count) {
             steps.push(Step::Call(request));
         }
-        steps.extend(messages.get(count).map(|line| Step::Message(message_of(line))));
+        steps.extend(messages.get(count).map(|line| {
+            let frames =
+                (0..).map_while(|frame| std::fs::read(folder.join(format!("frames/{count}-{frame}.bin"))).ok());
+            Step::Message(std::iter::once(message_of(line)).chain(frames).collect())
+        }));
     }
     assert!(calls.next().is_none(), "a call after more messages than there are: {folder:?}");
     let publishes = !replies.is_empty() && replies.iter().all(|reply| reply == "null");

@@ -34,6 +34,8 @@ pub const VARIES: &[&str] = &[
     "cpu_percent",
     "process_usage.memory_mb",
     "process_usage.cpu_percent",
+    // Ours.
+    "wellscope.version",
     // Pictures, and the time in their names.
     "resource.uri",
     "resource.path",
@@ -78,7 +80,7 @@ fn control_case(name: &str, request: &Path) -> ControlCase {
     let captured = |name: &str| std::fs::read(folder.join(name)).unwrap();
     let before = |step: &Value| match step.as_str().unwrap() {
         frame if frame.ends_with(".json") => {
-            Step::Message(std::fs::read(transcripts().join("frames").join(frame)).unwrap())
+            Step::Message(vec![std::fs::read(transcripts().join("frames").join(frame)).unwrap()])
         }
         request => Step::Call(captured(&format!("{request}.request.pickle"))),
     };

@@ -39,6 +39,9 @@ fn item(item: &ReceivedItem) -> Value {
             described["dtype"] = image.element.name().into();
             described["shape"] = json!(image.shape);
             described["samples"] = image.layout.samples.into();
+            if image.labels {
+                described["labels"] = true.into();
+            }
             described["planes"] =
                 object(image.layout.plane_axes.iter().map(|axis| (&axis.component, texts(&axis.values))));
             described["origin_yx"] = json!(image.spatial_origin_yx);

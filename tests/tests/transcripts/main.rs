@@ -93,11 +93,11 @@ fn a_recording_replays_as_what_was_recorded() {
         let mut case = captures().into_iter().find(|case| case.expected.ends_with(&name)).unwrap();
         let Step::Message(message) = &case.steps[0] else { panic!() };
         let without_segment =
-            String::from_utf8(message.clone()).unwrap().replace("napari_", "napari_gone_").into_bytes();
+            String::from_utf8(message[0].clone()).unwrap().replace("napari_", "napari_gone_").into_bytes();
         // Questions before, between and after; also what is no JSON, no request, and a segment that is not there.
         case.steps.insert(0, request("state_empty"));
         case.steps.extend([request("state_full"), request("settle_2"), request("not_mapping")]);
-        case.steps.extend([Step::Message(b"\x80\x04\n.".to_vec()), Step::Message(without_segment)]);
+        case.steps.extend([Step::Message(vec![b"\x80\x04\n.".to_vec()]), Step::Message(vec![without_segment])]);
         case.steps.extend([Step::Call(b"\x80\x04\n.".to_vec()), request("clear_state"), request("screenshot")]);
         let recorded = folder.path().join(index.to_string());
         let first = replayed(&case, Some(recorded.clone()));

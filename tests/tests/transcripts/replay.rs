@@ -160,7 +160,7 @@ pub fn replay(case: &Case, record: Option<PathBuf>) -> Vec<Outcome> {
     model.end_frame();
     let mut step = |step: &Step| match step {
         Step::Message(message) => {
-            data.send(message, 0).unwrap();
+            data.send_multipart(message, 0).unwrap();
             let reply = match case.data_socket {
                 DataSocket::Rep => serde_json::from_slice(&data.recv_bytes(0).unwrap()).unwrap(),
                 DataSocket::Sub => Value::Null,
