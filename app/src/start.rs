@@ -106,8 +106,11 @@ fn view(options: Options) -> anyhow::Result<()> {
             .add_plugins(ViewerPlugin);
         start_workers(&mut app, &wake).context("the system refused a thread")?;
         if is_open {
-            let sentence =
-                format!("Every machine that reaches {} can stream to this viewer and control it.", options.bind);
+            let place = if options.bind.is_unspecified() { "this one".to_owned() } else { options.bind.to_string() };
+            let sentence = format!(
+                "Every machine that reaches {place} can send images to this viewer, control it, and have it write screenshots; \
+                 there is no password."
+            );
             app.world_mut().resource_mut::<Problems>().report(Severity::Warning, sentence);
         }
         if let Some(file) = options.screenshot.clone() {

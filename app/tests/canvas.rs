@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use half::f16;
-use wellscope::colormap::{ColormapRows, by_name};
+use wellscope::colormap::{ColormapRows, LABEL_COLOURS, by_name, label_colour};
 use wellscope::render::canvas::{Canvas, Work};
 use wellscope::render::report::RenderReport;
 use wellscope::render::scene::{
@@ -104,7 +104,16 @@ impl Bench {
 fn source(id: u64, element: ElementType, samples: u8, [height, width]: [u32; 2], bytes: Vec<u8>) -> PlaneSource {
     let length = bytes.len();
     assert_eq!(length, (height * width) as usize * usize::from(samples) * element.size_bytes());
-    PlaneSource { id: PlaneId(id), width, height, samples, element, pixels: PlanePixels::from_vec(bytes), timing: None }
+    PlaneSource {
+        id: PlaneId(id),
+        width,
+        height,
+        samples,
+        element,
+        pixels: PlanePixels::from_vec(bytes),
+        labels: false,
+        timing: None,
+    }
 }
 
 fn draw(plane: PlaneSource, contrast_limits: [f32; 2]) -> PlaneDraw {
@@ -558,4 +567,50 @@ fn neighbours_that_find_no_room_do_not_keep_the_threads_busy() {
         assert_eq!(bench.canvas.update(&scene, bench.rows.rows(), &bench.report), Work::None);
     }
     assert_eq!(bench.report.snapshot().uploads, 1);
+}
+
+/// Ids are seen as themselves: by colours of their own, at every zoom, with no third one between two, and 0 as what is below.
+#[test]
+fn labels_are_drawn_by_their_ids() {
+    let ids = [0_u64, 1, 2, 70_001, 16_777_217, u64::from(u32::MAX), 1, 0];
+    let wanted = |limit: u64| -> Vec<[u8; 3]> {
+        let colour = |id: &u64| if *id == 0 { [0; 3] } else { label_colour(*id as u32) };
+        ids.iter().filter(|id| **id <= limit).map(colour).collect()
+    };
+    for (element, limit) in [
+        (ElementType::U8, u64::from(u8::MAX)),
+        (ElementType::I16, i16::MAX as u64),
+        (ElementType::I32, u64::from(u32::MAX)),
+        (ElementType::U64, u64::from(u32::MAX)),
+    ] {
+        let bytes: Vec<u8> = ids
+            .iter()
+            .filter(|id| **id <= limit)
+            .flat_map(|id| id.to_le_bytes()[..element.size_bytes()].to_vec())
+            .collect();
+        let width = (bytes.len() / element.size_bytes()) as u32;
+        let plane = PlaneSource { labels: true, ..source(1, element, 1, [1, width], bytes) };
+        let labels = PlaneDraw { colormap: LABEL_COLOURS, gamma: 3.0, ..draw(plane, [0.0, 1.0]) };
+        for interpolation in [Interpolation::Nearest, Interpolation::Linear] {
+            let scene = looking_at([1, width], vec![PlaneDraw { interpolation, ..labels.clone() }]);
+            let found = Bench::new(1 << 20).show(scene);
+            assert_close(&found, &wanted(limit), element.name());
+        }
+    }
+    // Translucent over an image, and reduced by picking: of two pixels, which share a texel, the first one.
+    let below = draw(source(1, ElementType::U8, 1, [2, 40], vec![255; 80]), [0.0, 255.0]);
+    let few =
+        PlaneSource { labels: true, ..source(2, ElementType::U8, 1, [2, 40], [2, 2, 2, 2, 2, 9, 0, 0].repeat(10)) };
+    let over = PlaneDraw {
+        layer: 2,
+        colormap: LABEL_COLOURS,
+        blending: Blending::Translucent,
+        opacity: 0.5,
+        ..draw(few, [0.0, 1.0])
+    };
+    let mut scene = looking_at([1, 20], vec![below, over]);
+    scene.camera = CanvasCamera { center_yx: [0.5, 19.5], zoom: 0.5 };
+    let half = label_colour(2).map(|part| ((u16::from(part) + 255) / 2) as u8);
+    let found = Bench::with_tiling(1 << 20, SMALL_TILES).show(scene);
+    assert_close(&found, &[half, half, half, [255; 3]].repeat(5), "reduced");
 }

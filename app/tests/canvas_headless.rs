@@ -80,6 +80,7 @@ fn draw(layer: u64, width: u32, height: u32, bytes: Vec<u8>) -> PlaneDraw {
             samples: 1,
             element: ElementType::U8,
             pixels: PlanePixels::from_vec(bytes),
+            labels: false,
             timing: None,
         },
         origin_yx: [0.0, 0.0],

@@ -23,11 +23,13 @@ pub enum Decode {
     F16,
     /// 32-bit float, by its bits.
     F32,
+    /// The id of a label, which has a colour of its own.
+    Label,
 }
 
 impl Decode {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::U32, Self::I8, Self::I16, Self::I32, Self::F16, Self::F32];
+    pub const ALL: [Self; 7] = [Self::U32, Self::I8, Self::I16, Self::I32, Self::F16, Self::F32, Self::Label];
 }
 
 /// What a plane's shader is specialised for.
@@ -60,7 +62,7 @@ impl PlaneShaderKey {
 /// WGSL that draws one plane into the canvas. Entry points `vertex` (4 vertices, triangle strip) and `fragment`.
 pub fn plane_shader(key: PlaneShaderKey) -> String {
     let mut head = String::new();
-    for (number, name) in ["U32", "I8", "I16", "I32", "F16", "F32"].iter().enumerate() {
+    for (number, name) in ["U32", "I8", "I16", "I32", "F16", "F32", "LABEL"].iter().enumerate() {
         head.push_str(&format!("const DECODE_{name}: u32 = {number}u;\n"));
     }
     head.push_str(&format!(
@@ -139,7 +141,7 @@ mod tests {
 
     #[test]
     fn every_specialisation_is_valid() {
-        assert_eq!(PlaneShaderKey::all().len(), 28);
+        assert_eq!(PlaneShaderKey::all().len(), 32);
         for key in PlaneShaderKey::all() {
             validated(&plane_shader(key));
         }

@@ -34,8 +34,22 @@ fn fetch(position: vec2i) -> u32 {
     return textureLoad(page, clamp(position, vec2i(0), last), plane.slot, 0).r;
 }
 
+// Hues by the golden ratio, in whole numbers so that large ids keep their colours. Mirrors `label_colour` in
+// app/src/colormap/labels.rs.
+fn label_colour(id: u32) -> vec3f {
+    let hue = f32(id * 2654435769u) / 4294967296.0;
+    let place = (vec3f(5.0, 3.0, 1.0) + vec3f(hue * 6.0)) % vec3f(6.0);
+    let part = clamp(min(place, vec3f(4.0) - place), vec3f(0.0), vec3f(1.0));
+    return vec3f(1.0) - 0.78 * part;
+}
+
 // Colour of one texel: red, green, blue, multiplied by the coverage that follows.
 fn colour_of(texel: u32) -> vec4f {
+    if SAMPLES == 1u && DECODE == DECODE_LABEL {
+        // 0 is no object.
+        let coverage = select(1.0, 0.0, texel == 0u);
+        return vec4f(label_colour(texel) * coverage, coverage);
+    }
     if SAMPLES == 1u {
         let normalized = with_gamma(normalized_from_intensity(intensity_from_texel(texel), plane.contrast_limits), plane.gamma);
         // A NaN has no intensity: nothing is drawn.

@@ -8,10 +8,12 @@
 //! so on, the prefix that Fiji uses. Fiji's own spelling (`Fire`, `Ice`, `Grays`) means Fiji's colours.
 
 mod computed;
+mod labels;
 mod rows;
 
 use std::sync::OnceLock;
 
+pub use labels::{LABEL_COLOURS, LABELS, label_colour, label_id};
 pub use rows::{ColormapRows, MAX_COLORMAP_ROWS};
 
 /// Red, green, blue, alpha of each of 256 steps, sRGB, alpha always 255.
@@ -61,6 +63,7 @@ const CURATED: &[&str] = &[
     "I Orange",
     "I Purple",
     "glasbey",
+    LABELS,
 ];
 
 /// Second names. The left one is accepted exactly as spelled (and, last of all, in any case); the right one has the table.
@@ -128,6 +131,7 @@ fn exact(name: &str) -> Option<Colormap> {
         return by_name(target);
     }
     let table = match name.strip_prefix("mpl-") {
+        None if name == LABELS => labels::table(),
         Some(matplotlib) => stored(matplotlib)?,
         None => computed::table(name).or_else(|| stored(name))?,
     };

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use wellscope_shaders::{Decode, PlaneShaderKey, PlaneUniform};
 
-use crate::colormap::ColormapTable;
+use crate::colormap::{ColormapTable, LABEL_COLOURS};
 use crate::host::wake::Wake;
 use crate::render::pages::{Pages, TexelRows};
 pub use crate::render::painter::CANVAS_FORMAT;
@@ -374,11 +374,17 @@ impl Canvas {
     fn shader_of(&self, draw: &PlaneDraw) -> PlaneShaderKey {
         let is_unreadable = self.is_unreadable(&draw.plane);
         let is_colour = draw.plane.samples > 1 || is_unreadable;
+        let is_labels = draw.colormap == LABEL_COLOURS && !is_colour;
         PlaneShaderKey {
-            decode: if is_colour { Decode::U32 } else { decode_of(&draw.plane) },
+            decode: match () {
+                () if is_colour => Decode::U32,
+                () if is_labels => Decode::Label,
+                () => decode_of(&draw.plane),
+            },
             is_colour,
-            has_gamma: draw.gamma != 1.0 && !is_unreadable,
-            is_linear: draw.interpolation == Interpolation::Linear,
+            has_gamma: draw.gamma != 1.0 && !is_unreadable && !is_labels,
+            // Between two labels lies no third.
+            is_linear: draw.interpolation == Interpolation::Linear && !is_labels,
         }
     }
 

@@ -160,6 +160,7 @@ mod tests {
             samples: 1,
             element: ElementType::U8,
             pixels,
+            labels: false,
             timing: None,
         };
         TileJob { tile: Tiling::default().tile(PlaneId(id), [8, 8], level, 0, 0), plane }

@@ -35,12 +35,13 @@ pub enum Reduction {
     Pick,
 }
 
-/// Nothing on the wire marks label images. bool is a mask, and integers of 32 and 64 bits are labels wherever OpenHCS
+/// Released producers mark no label images. bool is a mask, and integers of 32 and 64 bits are labels wherever OpenHCS
 /// produces them (int32); cameras send 8 and 16 bits.
-pub fn reduction_of(element: ElementType) -> Reduction {
+pub fn reduction_of(element: ElementType, labels: bool) -> Reduction {
     use ElementType::{Bool, I32, I64, U32, U64};
     match element {
         Bool | I32 | U32 | I64 | U64 => Reduction::Pick,
+        _ if labels => Reduction::Pick,
         _ => Reduction::Mean,
     }
 }
@@ -56,7 +57,7 @@ pub fn level_size([width, height]: [u32; 2], level: u8) -> [u32; 2] {
 pub fn level_texels(plane: &PlaneSource, bytes: &[u8], level: u8, window: Window) -> Vec<u8> {
     use ElementType::{Bool, F16, F32, F64, I8, I16, I32, I64, U8, U16, U32, U64};
     let grid = Grid { plane, bytes, level, window };
-    let is_mean = level > 0 && reduction_of(plane.element) == Reduction::Mean;
+    let is_mean = level > 0 && reduction_of(plane.element, plane.labels) == Reduction::Mean;
     match (plane.samples, plane.element, is_mean) {
         (1, U8, true) => grid.means::<u8, 1, 1>(),
         (1, I8, true) => grid.means::<i8, 1, 1>(),
@@ -68,7 +69,7 @@ pub fn level_texels(plane: &PlaneSource, bytes: &[u8], level: u8, window: Window
         (1, Bool | U8 | I8, _) => grid.picks(|pixel| [pixel[0]]),
         (1, U16 | I16 | F16, _) => grid.picks(|pixel| [pixel[0], pixel[1]]),
         (1, U32 | I32 | F32, _) => grid.picks(|pixel| [pixel[0], pixel[1], pixel[2], pixel[3]]),
-        (1, U64 | I64 | F64, _) => grid.picks(|pixel| narrowed(plane.element, pixel)),
+        (1, U64 | I64 | F64, _) => grid.picks(|pixel| narrowed(plane.element, plane.labels, pixel)),
         (3, U8, false) => grid.picks(|pixel| [pixel[0], pixel[1], pixel[2], 255]),
         (3, U8, true) => grid.mean_colours(|pixel| [pixel[0], pixel[1], pixel[2], 255]),
         (samples, element, false) => grid.picks(|pixel| packed(element, samples, pixel)),
@@ -262,6 +263,7 @@ mod tests {
             samples,
             element,
             pixels: PlanePixels::from_vec(bytes),
+            labels: false,
             timing: None,
         }
     }
@@ -299,6 +301,9 @@ mod tests {
     fn labels_and_masks_are_never_mixed() {
         let labels = plane(ElementType::I32, 1, [4, 2], bytes_of(&[2, 8, 8, 8, 2, 8, 5, 5], i32::to_le_bytes));
         assert_eq!(whole(&labels, 1), bytes_of(&[2, 8], i32::to_le_bytes));
+        let few = plane(ElementType::U8, 1, [4, 2], vec![2, 8, 8, 8, 2, 8, 5, 5]);
+        assert_eq!(whole(&few, 1), [5, 7], "intensities of a camera");
+        assert_eq!(whole(&PlaneSource { labels: true, ..few }, 1), [2, 8]);
         let mask = plane(ElementType::Bool, 1, [2, 1], vec![0, 1]);
         assert_eq!(whole(&mask, 1), [0]);
         let wide = plane(ElementType::U64, 1, [2, 1], bytes_of(&[9_u64, 3], u64::to_le_bytes));

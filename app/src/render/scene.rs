@@ -76,7 +76,7 @@ pub struct PlaneDraw {
     pub contrast_limits: [f32; 2],
     /// Exponent after contrast; 1 is linear.
     pub gamma: f32,
-    /// Row of the colormap table.
+    /// Row of the colormap table, or [`LABEL_COLOURS`](crate::colormap::LABEL_COLOURS).
     pub colormap: u32,
     /// 0 transparent .. 1.
     pub opacity: f32,
@@ -142,6 +142,8 @@ pub struct PlaneSource {
     pub element: ElementType,
     /// Little-endian, C order, `height x width x samples` elements.
     pub pixels: PlanePixels,
+    /// Values are ids of objects, which must not be mixed.
+    pub labels: bool,
     /// Its way to the screen, for a plane that was shown when it arrived.
     pub timing: Option<Arc<PlaneTiming>>,
 }

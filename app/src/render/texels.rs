@@ -4,6 +4,7 @@ use half::f16;
 use wellscope_protocol::dtype::ElementType;
 use wellscope_shaders::Decode;
 
+use crate::colormap::label_id;
 use crate::render::scene::PlaneSource;
 
 /// How a plane lies in a texture array. Planes of equal format share pages.
@@ -54,13 +55,17 @@ pub fn decode_of(plane: &PlaneSource) -> Decode {
         ElementType::I16 => Decode::I16,
         ElementType::I32 => Decode::I32,
         ElementType::F16 => Decode::F16,
+        ElementType::I64 | ElementType::U64 if plane.labels => Decode::U32,
         // 64-bit types are narrowed for display; the host copy stays exact.
         ElementType::F32 | ElementType::F64 | ElementType::I64 | ElementType::U64 => Decode::F32,
     }
 }
 
-/// A 64-bit value as the 32-bit float that is drawn.
-pub(super) fn narrowed(element: ElementType, bytes: &[u8]) -> [u8; 4] {
+/// A 64-bit value as the 32 bits that are drawn: a float, or the id of a label.
+pub(super) fn narrowed(element: ElementType, labels: bool, bytes: &[u8]) -> [u8; 4] {
+    if labels {
+        return label_id(bytes).to_le_bytes();
+    }
     let Ok(bytes) = <[u8; 8]>::try_from(bytes) else { return [0; 4] };
     let value = match element {
         ElementType::I64 => i64::from_le_bytes(bytes) as f32,
@@ -119,6 +124,7 @@ mod tests {
             samples,
             element,
             pixels: PlanePixels::from_vec(bytes),
+            labels: false,
             timing: None,
         }
     }
@@ -136,8 +142,13 @@ mod tests {
 
     #[test]
     fn wide_types_are_narrowed_to_floats() {
-        assert_eq!(narrowed(ElementType::I64, &(-7_i64).to_le_bytes()), (-7.0_f32).to_le_bytes());
-        assert_eq!(decode_of(&plane(ElementType::I64, 1, 1, 1, vec![0; 8])), Decode::F32);
+        assert_eq!(narrowed(ElementType::I64, false, &(-7_i64).to_le_bytes()), (-7.0_f32).to_le_bytes());
+        let wide = plane(ElementType::I64, 1, 1, 1, vec![0; 8]);
+        assert_eq!(decode_of(&wide), Decode::F32);
+        // A float could not tell large ids apart.
+        let id = 16_777_217_u64.to_le_bytes();
+        assert_eq!(narrowed(ElementType::U64, true, &id), id[..4]);
+        assert_eq!(decode_of(&PlaneSource { labels: true, ..wide }), Decode::U32);
     }
 
     #[test]

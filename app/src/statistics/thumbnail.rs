@@ -7,7 +7,7 @@ use half::f16;
 use wellscope_protocol::dtype::ElementType;
 use wellscope_shaders::contrast::normalized_from_intensity;
 
-use crate::colormap::ColormapTable;
+use crate::colormap::{ColormapTable, label_colour, label_id};
 
 /// Most pixels of a thumbnail along either side.
 pub const THUMBNAIL_SIDE: u32 = 128;
@@ -27,6 +27,8 @@ pub struct Raster<'a> {
     pub samples: u8,
     /// What one value is.
     pub element: ElementType,
+    /// Values are ids of objects, which must not be mixed.
+    pub labels: bool,
     /// Little-endian, C order, `height x width x samples` values.
     pub bytes: &'a [u8],
 }
@@ -58,6 +60,8 @@ pub struct Thumbnail {
     /// Type of the values: the plane's; `U8` for colour.
     pub element: ElementType,
     /// As in [`Raster`].
+    pub labels: bool,
+    /// As in [`Raster`].
     pub bytes: Box<[u8]>,
 }
 
@@ -69,6 +73,7 @@ impl Thumbnail {
             height: self.height,
             samples: self.samples,
             element: self.element,
+            labels: self.labels,
             bytes: &self.bytes,
         }
     }
@@ -87,6 +92,7 @@ pub fn thumbnail_of(plane: Raster<'_>) -> Option<Thumbnail> {
     let is_colour = plane.samples > 1;
     let bytes = match plane.element {
         _ if is_colour => colour_means(plane, factor),
+        _ if plane.labels => middles(plane, factor),
         U8 => means::<1, i64>(plane, factor, |[byte]| i64::from(byte), |mean| [mean as u8]),
         I8 => means::<1, i64>(plane, factor, |[byte]| i64::from(byte as i8), |mean| [mean as u8]),
         U16 => means::<2, i64>(
@@ -121,6 +127,7 @@ pub fn thumbnail_of(plane: Raster<'_>) -> Option<Thumbnail> {
         height: plane.height.div_ceil(factor),
         samples: if is_colour { 4 } else { 1 },
         element: if is_colour { U8 } else { plane.element },
+        labels: plane.labels,
         bytes: bytes.into(),
     })
 }
@@ -251,6 +258,8 @@ pub struct Look<'a> {
     pub gamma: f32,
     /// The colormap.
     pub colours: &'a ColormapTable,
+    /// Values are drawn in the colours of label ids instead, 0 not at all.
+    pub label_colours: bool,
 }
 
 /// The picture as the canvas shows it: RGBA of 8 bits, not premultiplied, rows from the top. NaN is transparent. `None` when
@@ -268,6 +277,11 @@ pub fn rgba_of(picture: Raster<'_>, look: Look<'_>) -> Option<Vec<u8>> {
     let byte = |normalized: f32| (normalized * 255.0 + 0.5).clamp(0.0, 255.0) as u8;
     let pixels = picture.bytes.chunks_exact(size * usize::from(picture.samples));
     let coloured = pixels.flat_map(|pixel| {
+        if picture.samples == 1 && look.label_colours {
+            let id = label_id(pixel);
+            let [red, green, blue] = label_colour(id);
+            return if id == 0 { [0; 4] } else { [red, green, blue, 255] };
+        }
         if picture.samples == 1 {
             let value = value_of(picture.element, pixel);
             let entry = if value.is_nan() { 0 } else { byte(levelled(value as f32, limits)) };

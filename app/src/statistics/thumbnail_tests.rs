@@ -15,7 +15,7 @@ fn noise(count: usize) -> Vec<u32> {
 }
 
 fn raster(element: ElementType, samples: u8, [height, width]: [u32; 2], bytes: &[u8]) -> Raster<'_> {
-    Raster { width, height, samples, element, bytes }
+    Raster { width, height, samples, element, labels: false, bytes }
 }
 
 /// Numbers of the pixels under each pixel of a thumbnail, row by row.
@@ -126,7 +126,10 @@ fn bytes_that_do_not_fit_have_no_picture() {
     let broken = raster(ElementType::U16, 1, [300, 300], &[0; 7]);
     assert_eq!(thumbnail_of(broken), None);
     let viridis = by_name("viridis").unwrap().table;
-    assert_eq!(rgba_of(broken, Look { contrast_limits: [0.0, 1.0], gamma: 1.0, colours: &viridis }), None);
+    assert_eq!(
+        rgba_of(broken, Look { contrast_limits: [0.0, 1.0], gamma: 1.0, colours: &viridis, label_colours: false }),
+        None
+    );
 }
 
 #[test]
@@ -137,7 +140,8 @@ fn colours_are_those_of_the_canvas() {
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     let picture = raster(ElementType::F32, 1, [1, 9], &bytes);
     let entries = |gamma: f32| {
-        let rgba = rgba_of(picture, Look { contrast_limits: [0.0, 1.0], gamma, colours: &gray }).unwrap();
+        let rgba = rgba_of(picture, Look { contrast_limits: [0.0, 1.0], gamma, colours: &gray, label_colours: false })
+            .unwrap();
         let of = |pixel: &[u8]| gray.iter().position(|colour| colour[..3] == pixel[..3]).unwrap();
         assert!(rgba.chunks_exact(4).take(8).all(|pixel| pixel[3] == 255));
         assert_eq!(rgba[8 * 4 + 3], 0, "NaN is not drawn");
@@ -151,9 +155,22 @@ fn colours_are_those_of_the_canvas() {
 #[test]
 fn colour_images_are_shown_as_they_are() {
     let gray = by_name("gray").unwrap().table;
-    let look = Look { contrast_limits: [3.0, 4.0], gamma: 1.0, colours: &gray };
+    let look = Look { contrast_limits: [3.0, 4.0], gamma: 1.0, colours: &gray, label_colours: false };
     let rgb = rgba_of(raster(ElementType::U8, 3, [1, 2], &[1, 2, 3, 250, 251, 252]), look).unwrap();
     assert_eq!(rgb, [1, 2, 3, 255, 250, 251, 252, 255]);
     let float: Vec<u8> = [0.0_f32, 0.5, 1.0, 0.25].iter().flat_map(|value| value.to_le_bytes()).collect();
     assert_eq!(rgba_of(raster(ElementType::F32, 4, [1, 1], &float), look).unwrap(), [0, 128, 255, 64]);
+}
+
+#[test]
+fn label_ids_have_their_own_colours_and_nothing_is_between_them() {
+    let ids: Vec<u8> = noise(130 * 260).into_iter().map(|value| (value % 5 * 50) as u8).collect();
+    let plane = Raster { labels: true, ..raster(ElementType::U8, 1, [130, 260], &ids) };
+    let small = thumbnail_of(plane).unwrap();
+    assert!(small.labels && small.bytes.iter().all(|id| id % 50 == 0));
+    let gray = by_name("gray").unwrap().table;
+    let look = Look { contrast_limits: [0.0, 1.0], gamma: 1.0, colours: &gray, label_colours: true };
+    let bytes = [[0; 8], 100_000_i64.to_le_bytes()].concat();
+    let picture = Raster { labels: true, ..raster(ElementType::I64, 1, [1, 2], &bytes) };
+    assert_eq!(rgba_of(picture, look).unwrap(), [0, 0, 0, 0, 56, 255, 134, 255]);
 }

@@ -257,6 +257,7 @@ mod tests {
                 samples: 1,
                 element: ElementType::U8,
                 pixels: PlanePixels::new(block.clone(), 0..16),
+                labels: false,
                 timing: None,
             };
             pixels.push(block);

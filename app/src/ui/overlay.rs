@@ -9,6 +9,7 @@ use wellscope_protocol::route::RouteKind;
 
 use super::status::ViewerStatus;
 use super::{text, theme};
+use crate::colormap::label_colour;
 use crate::viewer::Viewer;
 use crate::viewer::camera::Camera;
 use crate::viewer::layer::Layer;
@@ -223,7 +224,8 @@ fn paint_shape(
     if !bounds.intersects(view.canvas) {
         return;
     }
-    let colour = label_colour(label.unwrap_or_default()).gamma_multiply(opacity);
+    let [red, green, blue] = label_colour(label.unwrap_or_default());
+    let colour = Color32::from_rgb(red, green, blue).gamma_multiply(opacity);
     if is_selected && line.len() > 1 {
         for (width, halo) in [(6.5, Color32::BLACK), (4.5, Color32::WHITE)] {
             let stroke = Stroke::new(width, halo);
@@ -249,21 +251,6 @@ fn paint_shape(
             painter.line(line, Stroke::new(1.5, colour));
         }
     }
-}
-
-/// Hues that differ as much as possible between neighbouring labels (openhcs 0.8.6).
-pub fn label_colour(label: u32) -> Color32 {
-    let hue = (f64::from(label) * 0.618_033_988_749_895).fract();
-    let [red, green, blue] = srgb_from_hsv(hue, 0.78, 1.0);
-    Color32::from_rgb(red, green, blue)
-}
-
-fn srgb_from_hsv(hue: f64, saturation: f64, value: f64) -> [u8; 3] {
-    [5.0, 3.0, 1.0].map(|offset: f64| {
-        let place = (offset + hue * 6.0) % 6.0;
-        let part = place.min(4.0 - place).clamp(0.0, 1.0);
-        ((value - value * saturation * part) * 255.0).round() as u8
-    })
 }
 
 struct View<'a> {
@@ -313,13 +300,5 @@ mod tests {
         assert!((bar.width_points - 50.0 / 0.65 * 2.0).abs() < 1e-9);
         assert!(bar.width_points <= 200.0);
         assert_eq!(ScaleBar::new(&spacing, 2.0, 0.0), None);
-    }
-
-    #[test]
-    fn labels_have_the_incumbents_colours() {
-        // Python: colorsys.hsv_to_rgb((n * 0.618033988749895) % 1, 0.78, 1.0), times 255.
-        assert_eq!(label_colour(0), Color32::from_rgb(255, 56, 56));
-        assert_eq!(label_colour(1), Color32::from_rgb(56, 114, 255));
-        assert_eq!(label_colour(2), Color32::from_rgb(172, 255, 56));
     }
 }

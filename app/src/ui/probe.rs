@@ -118,7 +118,7 @@ mod tests {
         let length = bytes.len();
         let height = (length / element.size_bytes() / usize::from(samples)) as u32 / width;
         let pixels = PlanePixels::from_vec(bytes);
-        PlaneSource { id: PlaneId(1), width, height, samples, element, pixels, timing: None }
+        PlaneSource { id: PlaneId(1), width, height, samples, element, pixels, labels: false, timing: None }
     }
 
     #[test]

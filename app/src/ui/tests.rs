@@ -139,6 +139,7 @@ fn plane() -> Plane {
         samples: 1,
         element: ElementType::U16,
         pixels: PlanePixels::from_vec(bytes),
+        labels: false,
         timing: None,
     };
     Plane {

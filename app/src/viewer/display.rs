@@ -3,9 +3,13 @@
 
 use std::collections::HashMap;
 
+use crate::colormap::LABELS;
 use crate::render::scene::{Blending, Interpolation};
 use crate::statistics::{MergedStatistics, PlaneStatistics, Totals, auto_limits};
 use crate::viewer::axes::ValueId;
+
+/// As napari's label layers have, and the outlines of objects.
+const LABELS_OPACITY: f32 = 0.7;
 
 /// Who chose the contrast limits of a channel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,7 +73,7 @@ impl ChannelDisplay {
 /// Settings of one layer.
 #[derive(Clone, Debug)]
 pub struct LayerDisplay {
-    /// The producer's `display_config.colormap`.
+    /// The producer's `display_config.colormap`; "labels" for label images.
     pub producer_colormap: String,
     /// How the layer joins those below it.
     pub blending: Blending,
@@ -81,12 +85,13 @@ pub struct LayerDisplay {
 }
 
 impl LayerDisplay {
-    /// Settings of a fresh layer, as napari's users know them: additive, nearest.
+    /// Settings of a fresh layer, as napari's users know them: additive, nearest. Labels lie translucent over what they belong to.
     pub fn new(producer_colormap: &str) -> Self {
+        let is_labels = producer_colormap == LABELS;
         Self {
             producer_colormap: producer_colormap.to_owned(),
-            blending: Blending::Additive,
-            opacity: 1.0,
+            blending: if is_labels { Blending::Translucent } else { Blending::Additive },
+            opacity: if is_labels { LABELS_OPACITY } else { 1.0 },
             interpolation: Interpolation::Nearest,
             channels: HashMap::new(),
         }

@@ -10,6 +10,7 @@ use wellscope_protocol::control::SourceFrame;
 use wellscope_protocol::route::{Route, disambiguate};
 use wellscope_receiver::{ItemHead, ReceivedBatch, ReceivedImage, ReceivedItem, ReceivedPayload};
 
+use crate::colormap::LABELS;
 use crate::render::scene::{PlaneId, PlanePixels, PlaneSource};
 use crate::statistics::Measurement;
 use crate::viewer::Viewer;
@@ -155,7 +156,9 @@ impl Viewer {
         if let ReceivedPayload::Image(image) = &payload {
             check_extent(image, &item.path)?;
         }
-        let layer_id = self.layer_of(&route, &item, config);
+        let is_labels = matches!(&payload, ReceivedPayload::Image(image) if image.labels);
+        let colormap = if is_labels { LABELS } else { &config.colormap };
+        let layer_id = self.layer_of(&route, &item, colormap);
         let info = Arc::new(ItemInfo {
             path: item.path.clone(),
             address: item.address.clone(),
@@ -214,6 +217,7 @@ impl Viewer {
                 samples: layout.samples,
                 element: image.element,
                 pixels: PlanePixels::new(block, range),
+                labels: image.labels,
                 timing: None,
             };
             jobs.push(StatisticsJob { layer, coordinate: coordinate.clone(), plane: source.clone() });
@@ -269,14 +273,14 @@ impl Viewer {
     }
 
     /// The layer of a route, made when new, emptied when `clear_state` or `--replace-layers` ask for it.
-    fn layer_of(&mut self, route: &Route, item: &ItemHead, config: &DisplayConfig) -> LayerId {
+    fn layer_of(&mut self, route: &Route, item: &ItemHead, colormap: &str) -> LayerId {
         self.axes.declare(&route.stack_components);
         if !self.layers.contains_key(&route.key.0) {
             self.next_layer_id += 1;
             let id = LayerId(self.next_layer_id);
             let is_taken = |title: &str| self.layers.values().any(|layer| layer.title == title);
             let title = disambiguate(&route.title, item.producer_identity.as_ref(), is_taken);
-            let display = LayerDisplay::new(&config.colormap);
+            let display = LayerDisplay::new(colormap);
             let mut layer = Layer::new(id, route.key.0.clone(), title, route.kind, display);
             layer.layer_values.clone_from(&route.layer_values);
             self.layers.insert(route.key.0.clone(), layer);
@@ -300,7 +304,7 @@ impl Viewer {
         {
             layer.identities.push(identity.clone());
         }
-        layer.display.producer_colormap.clone_from(&config.colormap);
+        colormap.clone_into(&mut layer.display.producer_colormap);
         layer.id
     }
 

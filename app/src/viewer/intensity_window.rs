@@ -376,6 +376,7 @@ mod tests {
             samples: 1,
             element,
             pixels: PlanePixels::from_vec(bytes),
+            labels: false,
             timing: None,
         }
     }

@@ -9,6 +9,7 @@ use wellscope_protocol::component::ComponentValue;
 use wellscope_protocol::control::SourceFrame;
 use wellscope_protocol::route::RouteKind;
 
+use crate::colormap::LABELS;
 use crate::render::scene::{PlaneId, PlaneSource};
 use crate::statistics::{Measurement, PlaneStatistics, Thumbnail};
 use crate::viewer::axes::{Axes, AxisId, ValueId};
@@ -244,6 +245,15 @@ impl Layer {
             seen: HashMap::new(),
             announced: HashMap::new(),
         }
+    }
+
+    /// Whether a plane's values are ids that have colours of their own: by its producer's word or the user's choice of the colormap.
+    /// Integers of 64 bits need the producer's, since they are drawn as floats otherwise.
+    pub fn draws_labels(&self, plane: &Plane, channel: Option<ValueId>) -> bool {
+        use wellscope_protocol::dtype::ElementType::{Bool, I8, I16, I32, U8, U16, U32};
+        let PlaneSource { samples, element, labels, .. } = plane.source;
+        let is_integer = labels || matches!(element, Bool | I8 | I16 | I32 | U8 | U16 | U32);
+        samples == 1 && is_integer && self.display.colormap_of(channel).eq_ignore_ascii_case(LABELS)
     }
 
     /// Puts something at a coordinate, in place of what was there. The cost does not depend on how much the layer holds.

@@ -11,8 +11,8 @@ use crate::viewer::layer::{Layer, Plane};
 
 /// A plane's values under their shape.
 pub fn raster_of<'a>(plane: &PlaneSource, bytes: &'a [u8]) -> Raster<'a> {
-    let PlaneSource { width, height, samples, element, .. } = *plane;
-    Raster { width, height, samples, element, bytes }
+    let PlaneSource { width, height, samples, element, labels, .. } = *plane;
+    Raster { width, height, samples, element, labels, bytes }
 }
 
 /// A small picture of a plane.
@@ -58,12 +58,15 @@ pub struct PlanePreview<'a> {
     pub gamma: f32,
     /// Name of the colormap.
     pub colormap: &'a str,
+    /// Whether values are drawn in the colours of label ids.
+    pub label_colours: bool,
 }
 
 impl PlanePreview<'_> {
     /// The picture's pixels, RGBA of 8 bits, 4 bytes per pixel of the small picture.
     pub fn rgba(&self, colours: &ColormapTable) -> Option<Vec<u8>> {
-        rgba_of(self.picture.raster(), Look { contrast_limits: self.contrast_limits, gamma: self.gamma, colours })
+        let PlanePreview { contrast_limits, gamma, label_colours, .. } = *self;
+        rgba_of(self.picture.raster(), Look { contrast_limits, gamma, colours, label_colours })
     }
 }
 
@@ -89,6 +92,7 @@ impl Viewer {
                 contrast_limits,
                 gamma: display.map_or(1.0, |display| display.gamma),
                 colormap: layer.display.colormap_of(channel),
+                label_colours: layer.draws_labels(plane, channel),
             })
         })
     }

@@ -3,7 +3,7 @@
 use wellscope_protocol::dtype::ElementType;
 use wellscope_protocol::route::RouteKind;
 
-use crate::colormap::ColormapRows;
+use crate::colormap::{ColormapRows, LABEL_COLOURS};
 use crate::render::scene::{CanvasCamera, Neighbour, PlaneDraw};
 use crate::viewer::Viewer;
 use crate::viewer::layer::{Entry, Layer, Plane, ShapeSet};
@@ -47,6 +47,7 @@ impl Viewer {
         shown.filter_map(|layer| Some((layer, layer.plane_at(&self.axes)?))).all(|(layer, plane)| {
             plane.source.samples > 1
                 || plane.source.element == ElementType::Bool
+                || layer.draws_labels(plane, layer.channel_at(&self.axes))
                 || layer
                     .display
                     .channel(layer.channel_at(&self.axes))
@@ -76,8 +77,9 @@ impl Viewer {
         let channel = layer.channel_at(&self.axes);
         let display = layer.display.channel(channel);
         let is_colour = plane.source.samples > 1;
+        let is_labels = layer.draws_labels(plane, channel);
         let limits = match display.and_then(|display| display.contrast_limits) {
-            _ if is_colour => [0.0, 255.0],
+            _ if is_colour || is_labels => [0.0, 255.0],
             Some(limits) => limits,
             None if plane.source.element == ElementType::Bool => [0.0, 1.0],
             None => return None,
@@ -88,7 +90,7 @@ impl Viewer {
             origin_yx: plane.origin_yx,
             contrast_limits: limits.map(|limit| limit as f32),
             gamma: display.map_or(1.0, |display| display.gamma),
-            colormap: rows.row_of(layer.display.colormap_of(channel)),
+            colormap: if is_labels { LABEL_COLOURS } else { rows.row_of(layer.display.colormap_of(channel)) },
             opacity: layer.display.opacity,
             blending: layer.display.blending,
             interpolation: layer.display.interpolation,
