@@ -159,10 +159,18 @@ make_producer_venvs() {
     export WELLSCOPE_TEST_PRODUCERS="$producers"
 }
 
+# make_plates_venv: sets WELLSCOPE_TEST_PYTHON_PLATES and WELLSCOPE_TEST_PRODUCERS.
+make_plates_venv() {
+    export WELLSCOPE_TEST_PRODUCERS="$WELLSCOPE_ROOT/tests/producers"
+    make_venv plates "$WELLSCOPE_TEST_PRODUCERS/requirements-plates.txt"
+    export WELLSCOPE_TEST_PYTHON_PLATES="$VENV_PYTHON"
+}
+
 # make_test_venvs: sets WELLSCOPE_TEST_PYTHON_G0, ..._G1_OPENHCS, ..._G1, ..._G2 and ..._OPENHCS too, which only tests
-# need.
+# need, and WELLSCOPE_TEST_PYTHON_PLATES.
 make_test_venvs() {
     make_producer_venvs
+    make_plates_venv
     # Older packages and OpenHCS ask for much that their streaming parts never import.
     make_venv g0 "$WELLSCOPE_TEST_PRODUCERS/requirements-g0.txt" --no-deps
     export WELLSCOPE_TEST_PYTHON_G0="$VENV_PYTHON"

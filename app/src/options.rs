@@ -28,12 +28,31 @@ pub mod exit_code {
 }
 
 /// Live viewer for the images of an image-analysis pipeline.
+///
+/// Without a command it opens the viewer, which shows what is streamed to its port. The commands stream to a viewer, which
+/// they start when none is running, and drive one.
 #[derive(Parser, Clone, Debug)]
 #[command(
     name = "wellscope",
     version,
-    after_help = "Exit codes:\n  0  closed by the user, a shutdown message or a signal\n  1  failed for a reason that is printed\n  2  the command line could not be understood\n  3  no GPU and no software renderer was found\n  4  no display to open a window on\n  5  another program serves the port\n  6  the endpoints could not be opened\n\nEnvironment: RUST_LOG sets what is logged (default: info), WGPU_BACKEND and WGPU_ADAPTER_NAME choose the GPU."
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    subcommand_help_heading = "Commands, each with a --help of its own",
+    override_usage = "wellscope [OPTIONS]\n       wellscope <COMMAND> [OPTIONS]",
+    after_help = "Examples:\n  wellscope                      open a viewer where OpenHCS streams to, port 5555\n  wellscope --port 5600          another one beside it\n  wellscope ctl ping             is a viewer there?\n  wellscope ctl --help           what scripts can ask of it\n\nExit codes of the viewer:\n  0  closed by the user, a shutdown message or a signal\n  1  failed for a reason that is printed\n  2  the command line could not be understood\n  3  no GPU and no software renderer was found\n  4  no display to open a window on\n  5  another program serves the port\n  6  the endpoints could not be opened\n\nEnvironment: RUST_LOG sets what is logged (default: info), WGPU_BACKEND and WGPU_ADAPTER_NAME choose the GPU."
 )]
+pub struct CommandLine {
+    /// Options of the viewer.
+    #[command(flatten, next_help_heading = "Options of the viewer")]
+    pub viewer: Options,
+
+    /// What to do instead of opening a viewer.
+    #[command(subcommand)]
+    pub command: Option<wellscope_cli::Command>,
+}
+
+/// Options of the viewer.
+#[derive(Parser, Clone, Debug)]
 pub struct Options {
     /// Data port; producers stream to it. The control port is this plus 1000
     #[arg(long, default_value_t = 5555, value_parser = parse_port)]
@@ -134,6 +153,10 @@ pub struct Options {
     /// Most memory for images that are received and not yet in their layer; producers wait while it is used up
     #[arg(long, value_name = "BYTES", default_value = "2GiB", value_parser = amount::bytes, help_heading = "Limits")]
     pub max_in_flight: u64,
+
+    /// Close when standard input ends: for a launcher whose viewer must not outlive it
+    #[arg(long)]
+    pub exit_with_stdin: bool,
 
     /// Print the GPUs, drivers and limits that were found, and exit
     #[arg(long)]
@@ -262,7 +285,20 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        Options::command().debug_assert();
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn options_open_the_viewer_and_a_command_does_not() {
+        let line = CommandLine::parse_from(["wellscope", "--port", "5600", "--headless"]);
+        assert!(line.command.is_none() && line.viewer.headless);
+        assert_eq!(line.viewer.port, 5600);
+        assert!(CommandLine::parse_from(["wellscope"]).command.is_none());
+        let line = CommandLine::parse_from(["wellscope", "ctl", "--port", "5600", "ping"]);
+        let Some(wellscope_cli::Command::Ctl(ctl)) = line.command else { panic!("{line:?}") };
+        assert_eq!((ctl.address.port, line.viewer.port), (5600, 5555), "options of one name stay apart");
+        // Options of the viewer before a command would be lost without a word.
+        assert!(CommandLine::try_parse_from(["wellscope", "--port", "5600", "ctl", "ping"]).is_err());
     }
 
     #[test]
@@ -284,7 +320,9 @@ mod tests {
             "--record",
             "report",
             "--headless",
+            "--exit-with-stdin",
         ]);
+        assert!(options.exit_with_stdin);
         assert_eq!(options.port, 5600);
         assert_eq!(options.application, Some(("openhcs".to_owned(), "0.8.6".to_owned())));
         assert_eq!(options.accent_color, Some([255, 128, 0]));

@@ -1,7 +1,12 @@
-//! Leaving in order when the system asks: the window closes and the sockets are removed, also when the GPU hangs.
+//! Leaving in order when the system or the launcher asks: the window closes and the sockets are removed, also when the GPU hangs.
 
+use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long the window has to close before the process ends without it (a hung driver).
+const LONGEST_WAIT_FOR_THE_WINDOW: Duration = Duration::from_secs(2);
 
 /// Set when the program is to end; read once per frame.
 #[derive(bevy::prelude::Resource, Clone, Default)]
@@ -19,28 +24,47 @@ impl ExitRequested {
     }
 }
 
-/// Handles SIGTERM, SIGINT and SIGHUP on a thread of its own: asks the program to end, and when it has not within two
-/// seconds (a hung driver), calls `remove_endpoints` and exits with 128 + the signal's number.
+/// How the program is brought to its end from outside of its loop.
+#[derive(Clone)]
+pub struct Leave {
+    exit: ExitRequested,
+    wake: Arc<dyn Fn() + Send + Sync>,
+    remove_endpoints: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Leave {
+    /// Sets `exit`, wakes the loop, and removes the endpoints itself should the loop hang.
+    pub fn new(
+        exit: ExitRequested,
+        wake: impl Fn() + Send + Sync + 'static,
+        remove_endpoints: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        Self { exit, wake: Arc::new(wake), remove_endpoints: Arc::new(remove_endpoints) }
+    }
+
+    /// Asks the program to end; when it has not within two seconds, ends it with `code`.
+    fn now(&self, code: i32) {
+        self.exit.request();
+        (self.wake)();
+        std::thread::sleep(LONGEST_WAIT_FOR_THE_WINDOW);
+        tracing::warn!("the window did not close within 2 s; ending at once");
+        (self.remove_endpoints)();
+        std::process::exit(code);
+    }
+}
+
+/// Handles SIGTERM, SIGINT and SIGHUP on a thread of its own; should the loop hang, the exit code is 128 + the signal's number.
 ///
 /// # Errors
 /// When the system refuses the handlers.
 #[cfg(unix)]
-pub fn handle(
-    exit: ExitRequested,
-    wake: impl Fn() + Send + 'static,
-    remove_endpoints: impl Fn() + Send + 'static,
-) -> std::io::Result<()> {
+pub fn handle(leave: Leave) -> std::io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         if let Some(signal) = signals.forever().next() {
             tracing::info!(signal, "asked to end by a signal");
-            exit.request();
-            wake();
-            std::thread::sleep(std::time::Duration::from_secs(2));
-            tracing::warn!("the window did not close within 2 s; ending at once");
-            remove_endpoints();
-            std::process::exit(128 + signal);
+            leave.now(128 + signal);
         }
     })?;
     Ok(())
@@ -51,10 +75,29 @@ pub fn handle(
 /// # Errors
 /// None.
 #[cfg(not(unix))]
-pub fn handle(
-    _exit: ExitRequested,
-    _wake: impl Fn() + Send + 'static,
-    _remove_endpoints: impl Fn() + Send + 'static,
-) -> std::io::Result<()> {
+pub fn handle(_leave: Leave) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// Leaves when standard input ends, `--exit-with-stdin`: a launcher holds the other end of a pipe, which the system closes with
+/// the launcher, however it dies. What comes through the pipe is not looked at.
+///
+/// # Errors
+/// When the system refuses the thread.
+pub fn leave_with_stdin(leave: Leave) -> std::io::Result<()> {
+    std::thread::Builder::new().name("stdin".into()).spawn(move || {
+        let mut input = std::io::stdin().lock();
+        let mut ignored = [0; 256];
+        loop {
+            match input.read(&mut ignored) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        tracing::info!("standard input ended, and with it whoever started this viewer for itself");
+        leave.now(0);
+    })?;
     Ok(())
 }

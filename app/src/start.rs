@@ -17,7 +17,7 @@ use wellscope_store::Store;
 use crate::host::wake::Wake;
 use crate::host::{self, HostError, HostOptions};
 use crate::options::{Options, TransportOption, exit_code};
-use crate::signals::{self, ExitRequested};
+use crate::signals::{self, ExitRequested, Leave};
 use crate::systems::control::Clients;
 use crate::systems::follow::FollowFile;
 use crate::systems::intake::Inbox;
@@ -81,11 +81,14 @@ fn view(options: Options) -> anyhow::Result<()> {
 
     let exit = ExitRequested::default();
     let serving = Serving(Arc::new(Mutex::new(Some(receiver))));
-    signals::handle(exit.clone(), wake_loop, {
+    let leave = Leave::new(exit.clone(), wake_loop, {
         let serving = Serving(Arc::clone(&serving.0));
         move || serving.shut_down()
-    })
-    .context("the system refused signal handlers")?;
+    });
+    signals::handle(leave.clone()).context("the system refused signal handlers")?;
+    if options.exit_with_stdin {
+        signals::leave_with_stdin(leave).context("the system refused a thread")?;
+    }
 
     let outcome = host::build_app(host_options).map_err(anyhow::Error::from).and_then(|mut app| {
         let wake = app.world().resource::<Wake>().clone();

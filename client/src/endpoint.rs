@@ -45,6 +45,12 @@ impl ViewerEndpoint {
         self
     }
 
+    /// Whether the viewer is on this machine: by IPC always, by TCP when the host is a loopback address or "localhost".
+    pub fn is_on_this_machine(&self) -> bool {
+        let is_loopback = |host: &str| host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        self.transport == Transport::Ipc || self.host == "localhost" || is_loopback(self.host.trim_matches(['[', ']']))
+    }
+
     /// ZeroMQ address of the data socket.
     pub fn data_url(&self) -> Result<String, EndpointError> {
         self.url(self.port)
@@ -97,6 +103,10 @@ mod tests {
         let tcp = ViewerEndpoint { transport: Transport::Tcp, ..endpoint };
         assert_eq!(tcp.control_url().unwrap(), "tcp://localhost:6555");
         assert_eq!(tcp.ack_bind_url(7555).unwrap(), "tcp://127.0.0.1:7555");
-        assert!(tcp.with_port(65000).control_url().is_err());
+        assert!(tcp.clone().with_port(65000).control_url().is_err());
+        for (host, is_here) in [("127.0.0.1", true), ("::1", true), ("[::1]", true), ("microscope-2", false)] {
+            let endpoint = ViewerEndpoint { host: host.to_owned(), ..tcp.clone() };
+            assert_eq!(endpoint.is_on_this_machine(), is_here, "{host}");
+        }
     }
 }

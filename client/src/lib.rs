@@ -23,10 +23,12 @@ mod producer;
 mod request;
 mod segment;
 mod socket;
+mod viewer;
 
 pub use ack::{AckError, AckMode, Generation};
 pub use control::{
-    CLEAR_STATE_TIMEOUT, ControlClient, ControlError, PING_TIMEOUT, Pong, SHUTDOWN_TIMEOUT, STATE_TIMEOUT, Settled,
+    CLEAR_STATE_TIMEOUT, ComponentValues, ControlClient, ControlError, LayerSummary, PING_TIMEOUT, Pong,
+    SHUTDOWN_TIMEOUT, STATE_TIMEOUT, Saved, Settled, ViewerState,
 };
 pub use element::Element;
 pub use endpoint::ViewerEndpoint;
@@ -39,8 +41,12 @@ pub use request::{
 };
 pub use segment::SegmentError;
 pub use socket::RequestError;
+pub use viewer::{
+    START_TIMEOUT, StartedOrReused, StopError, Viewer, ViewerConfig, ViewerError, default_log_file, has_display,
+};
 pub use wellscope_protocol::control::{
-    Application, CaptureScope, FrameCondition, NavigateOptions, ProcessIdentity, ScreenshotRequest, StateOptions,
-    Viewport,
+    Application, AxisIndices, CaptureScope, FrameCondition, ImageIntensityOptions, IntensityWindowOptions,
+    IsolateLayersOptions, NativeIntensity, NavigateOptions, PayloadOptions, ProcessIdentity, ScreenshotRequest,
+    ShapeDetail, StateOptions, Viewport,
 };
 pub use wellscope_protocol::endpoint::{EndpointError, EndpointNaming, Transport};

@@ -1,11 +1,14 @@
 //! The functions that a pipeline can use without writing code, by the names that a pipeline file calls them.
 
 mod background;
+mod built_in;
 mod gaussian;
 mod label;
 mod measure;
 mod normalize;
+mod objects;
 mod outline;
+mod output;
 mod planes;
 mod projection;
 mod threshold;
@@ -15,11 +18,14 @@ use std::fmt;
 use wellscope_protocol::dtype::ElementType;
 
 pub use background::{Background, BackgroundMethod};
+pub use built_in::{BuiltIn, FunctionHelp, LookupError, NAMES, ParameterHelp, list};
 pub use gaussian::{Gaussian, gaussian_blur};
 pub use label::{Connectivity, Label};
 pub use measure::{ObjectMeasurement, measure};
 pub use normalize::{NormalizeOver, PercentileNormalize};
+pub use objects::Measure;
 pub use outline::outlines;
+pub use output::{FunctionOutput, StackInfo, Table};
 pub use projection::{ProjectionMethod, ZProjection};
 pub use threshold::{FOREGROUND, Threshold, ThresholdMethod};
 
@@ -57,6 +63,14 @@ pub enum FunctionError {
     Empty {
         /// Extents, slowest axis first.
         shape: Vec<usize>,
+    },
+    /// A parameter names a plane that the stack does not have.
+    #[error("plane {wanted} of the stack is to show the objects, found a stack of {found} planes")]
+    NoSuchPlane {
+        /// Counted from 1.
+        wanted: usize,
+        /// Planes of the stack.
+        found: usize,
     },
     /// Every pixel is NaN or infinite.
     #[error("takes numbers, found a plane without any: every pixel is NaN or infinite")]
