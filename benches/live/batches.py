@@ -17,7 +17,9 @@ from viewers import CannotMeasure, Viewer, Wellscope
 
 
 def receiver_copy(bench: Bench) -> list[Figure]:
-    """The receiver's copy of a 64 MiB batch over a memcpy of the same bytes into warm memory (benches/src/main.rs)."""
+    """What `benches/src` measures of a 64 MiB batch over a memcpy of the same bytes into warm memory: the receiver's copy,
+    and how long `save_batch` of our client holds up the producer.
+    """
     name = "copy of a 64 MiB batch in the receiver, over memcpy"
     if bench.receiver_bench is None:
         raise CannotMeasure("the receiver's bench was not built; see --receiver-bench")
@@ -30,7 +32,11 @@ def receiver_copy(bench: Bench) -> list[Figure]:
     found = [line for line in lines if "64 MiB" in line["figure"]]
     if not found:
         raise CannotMeasure(f"the receiver's bench printed no figure with '64 MiB' in its name: {lines}")
-    return [Figure(name, at_most(2.0), found[0]["ratio"], raw={"lines": lines})]
+    saves = [line for line in lines if line["figure"].startswith("save_batch")]
+    return [
+        Figure(name, at_most(2.0), found[0]["ratio"], raw={"lines": lines}),
+        *(Figure(f"{line['figure']}, over memcpy", at_most(1.5), line["ratio"]) for line in saves),
+    ]
 
 
 BATCHES_TO_128_PLANES = 16

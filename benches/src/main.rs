@@ -3,6 +3,8 @@
 //! `cargo run --release -p wellscope-benches` prints a table and a JSON line per figure. More figures, and those against
 //! napari, come with the memory work (`benches` in ARCHITECTURE.md).
 
+mod save_batch;
+
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -19,6 +21,8 @@ use wellscope_receiver::{Delivery, Receiver, ReceiverConfig};
 
 /// A batch of the size that the incumbent was measured with: 8 images of 2048 x 2048 uint16, 64 MiB.
 const LARGE: Shape = Shape { images: 8, side: 2048 };
+/// The same bytes as one image.
+const ONE_LARGE: Shape = Shape { images: 1, side: 5792 };
 /// A batch whose cost is all but its pixels.
 const SMALL: Shape = Shape { images: 4, side: 64 };
 const ROUNDS: usize = 15;
@@ -47,6 +51,12 @@ fn main() -> anyhow::Result<()> {
     let reply = median(Bench::start(Kept::All)?.exchange(LARGE, ROUNDS)?);
     figure("64 MiB batch into fresh memory", "over a memcpy of it into warm memory", reply, memcpy);
 
+    for (what, shape) in [("save_batch of 64 MiB, 8 images", LARGE), ("save_batch of 64 MiB, 1 image", ONE_LARGE)] {
+        let bench = Bench::start(Kept::Last)?;
+        let (saved, copied) = save_batch::times(bench.home.path(), shape)?;
+        figure(what, "over a memcpy of it into warm memory", saved, copied);
+    }
+
     let bench = Bench::start(Kept::Last)?;
     let early = median(bench.exchange(SMALL, 16)?);
     bench.exchange(SMALL, 1024)?;
@@ -68,7 +78,7 @@ enum Kept {
 struct Bench {
     _receiver: Receiver,
     _keeper: std::thread::JoinHandle<()>,
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
     socket: zmq::Socket,
     _context: zmq::Context,
 }
@@ -99,7 +109,7 @@ impl Bench {
         socket.set_linger(0)?;
         socket.set_rcvtimeo(30_000)?;
         socket.connect(&receiver.endpoints().data_url)?;
-        Ok(Self { _receiver: receiver, _keeper: keeper, _home: home, socket, _context: context })
+        Ok(Self { _receiver: receiver, _keeper: keeper, home, socket, _context: context })
     }
 
     /// Times from request to reply, with segments that stand ready.

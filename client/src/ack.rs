@@ -135,6 +135,11 @@ impl AckListener {
         self.route.as_ref()
     }
 
+    /// For polling.
+    pub fn socket(&self) -> &zmq::Socket {
+        &self.socket
+    }
+
     /// Images that were sent and not acknowledged.
     pub fn pending(&self) -> usize {
         self.expected.len()

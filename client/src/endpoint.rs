@@ -93,6 +93,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn memory_is_shared_over_ipc_and_the_loopback() {
+        let on = |transport, host: &str| ViewerEndpoint { transport, host: host.to_owned(), ..Default::default() };
+        assert!(on(Transport::Ipc, "elsewhere").is_on_this_machine());
+        for host in ["localhost", "127.0.0.1", "127.0.1.1", "::1", "[::1]"] {
+            assert!(on(Transport::Tcp, host).is_on_this_machine(), "{host}");
+        }
+        for host in ["192.168.0.7", "microscope", "localhost.example", "10.0.0.1"] {
+            assert!(!on(Transport::Tcp, host).is_on_this_machine(), "{host}");
+        }
+    }
+
+    #[test]
     fn sockets_lie_where_openhcs_looks_for_them() {
         let endpoint =
             ViewerEndpoint { transport: Transport::Ipc, home: "/home/u".into(), ..ViewerEndpoint::openhcs(5555) };

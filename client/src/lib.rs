@@ -1,8 +1,9 @@
 //! The producer side of the wire: sends batches of images, shapes and points to a viewer, listens for its acks, and
 //! makes control calls. Speaks to wellscope and to the napari viewer of OpenHCS alike.
 //!
-//! Pixels travel by shared memory on this machine. [`Producer::send_batch`] blocks until the viewer has copied them, at
-//! most until its deadline; no call panics or waits for ever when the viewer is gone.
+//! Pixels travel by shared memory on this machine, and as binary frames to others. [`StreamingBackend`] copies them and sends
+//! them while the caller works on; [`Producer::send_batch`] blocks until the viewer has copied them, at most until its
+//! deadline. No call panics or waits for ever when the viewer is gone.
 //!
 //! ```no_run
 //! use wellscope_client::{BatchRequest, ImageItem, Producer, ProducerConfig, ViewerEndpoint};
@@ -17,12 +18,16 @@ mod ack;
 mod control;
 mod element;
 mod endpoint;
+mod lock;
 mod prepare;
 mod process;
 mod producer;
 mod request;
 mod segment;
+mod segment_name;
+mod segment_pool;
 mod socket;
+mod streaming;
 mod viewer;
 
 pub use ack::{AckError, AckMode, Generation};
@@ -41,6 +46,10 @@ pub use request::{
 };
 pub use segment::SegmentError;
 pub use socket::RequestError;
+pub use streaming::{
+    AtBound, Count, LossReason, Losses, PixelTransport, SaveError, SaveRequest, StreamStatus, StreamingBackend,
+    StreamingConfig, Ticket, WaitError,
+};
 pub use viewer::{
     START_TIMEOUT, StartedOrReused, StopError, Viewer, ViewerConfig, ViewerError, default_log_file, has_display,
 };

@@ -7,8 +7,9 @@ use wellscope_protocol::batch::{
     ProducerIdentity, ShapeGeometry,
 };
 use wellscope_protocol::component::compare_values;
-use wellscope_protocol::dtype::{ByteOrder, DType, SizeError, checked_size_bytes};
+use wellscope_protocol::dtype::{ByteOrder, DType, ElementType, SizeError, checked_size_bytes};
 
+use crate::element::Pixels;
 use crate::request::{BatchRequest, ImageItem, ItemHead, RequestItem, RoiItem};
 use crate::segment::{Segment, SegmentError};
 
@@ -73,6 +74,14 @@ pub enum ItemError {
         /// The item's extents.
         shape: Vec<u64>,
     },
+    /// Object ids are whole numbers.
+    #[error("labels are whole numbers, one id per object; these pixels are {dtype}. Item: {path:?}")]
+    NotLabels {
+        /// Path of the item.
+        path: String,
+        /// Its element type.
+        dtype: DType,
+    },
     /// Viewers skip whatever is no point in an item of points.
     #[error("an item of points may hold nothing else; send it as shapes. Item: {path:?}")]
     NotAPoint {
@@ -90,21 +99,74 @@ pub(crate) enum PrepareError {
     Segment(#[from] SegmentError),
 }
 
-/// A message and the segments it names. They live until this is dropped.
-pub(crate) struct Prepared {
-    pub batch: Batch,
-    pub segments: Vec<Segment>,
+/// Where the pixels of a message are put, and what of them must live until its reply.
+pub(crate) trait Placement {
+    /// Copies an array of `size_bytes` somewhere and says where a viewer finds it.
+    fn place(&mut self, pixels: &dyn Pixels, size_bytes: u64) -> Result<PixelSource, SegmentError>;
 }
 
-/// Checks every item first, so that a wrong one costs no copy, then writes the pixels.
-pub(crate) fn prepare(request: BatchRequest<'_>, ack_route: Option<&AckRoute>) -> Result<Prepared, PrepareError> {
+/// A segment for each array, gone when this is dropped.
+#[derive(Default)]
+pub(crate) struct OwnSegments(Vec<Segment>);
+
+impl Placement for OwnSegments {
+    fn place(&mut self, pixels: &dyn Pixels, size_bytes: u64) -> Result<PixelSource, SegmentError> {
+        let segment = Segment::create(size_bytes, pixels.contiguous(), |bytes| pixels.write_to(bytes))?;
+        let name = segment.name().to_owned();
+        self.0.push(segment);
+        Ok(PixelSource::SharedMemory { name, kept: false })
+    }
+}
+
+/// What of a request is known before anything is copied.
+pub(crate) struct CheckedRequest<'a> {
+    request: BatchRequest<'a>,
+    checked: Vec<Checked>,
+}
+
+impl<'a> CheckedRequest<'a> {
+    /// Checks every item, so that a wrong one costs no copy.
+    pub fn new(request: BatchRequest<'a>) -> Result<Self, ItemError> {
+        let checked = request.items.iter().map(check).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { request, checked })
+    }
+
+    /// Bytes of all its pixels.
+    pub fn size_bytes(&self) -> u64 {
+        self.checked.iter().flatten().fold(0, |sum, (size_bytes, _)| sum.saturating_add(*size_bytes))
+    }
+
+    /// Number of items.
+    pub fn len(&self) -> usize {
+        self.checked.len()
+    }
+
+    /// Copies the pixels and makes the message.
+    pub fn place(self, ack_route: Option<&AckRoute>, placement: &mut dyn Placement) -> Result<Batch, SegmentError> {
+        place(self, ack_route, placement)
+    }
+}
+
+/// Checks and copies a request.
+pub(crate) fn prepare(
+    request: BatchRequest<'_>,
+    ack_route: Option<&AckRoute>,
+    placement: &mut dyn Placement,
+) -> Result<Batch, PrepareError> {
+    Ok(CheckedRequest::new(request)?.place(ack_route, placement)?)
+}
+
+fn place(
+    request: CheckedRequest<'_>,
+    ack_route: Option<&AckRoute>,
+    placement: &mut dyn Placement,
+) -> Result<Batch, SegmentError> {
+    let CheckedRequest { request, checked } = request;
     let BatchRequest { items, display_config, identity, names, mut domain } = request;
-    let checked = items.iter().map(check).collect::<Result<Vec<_>, _>>()?;
-    let mut segments = Vec::new();
     let mut wire_items = Vec::with_capacity(items.len());
     for (item, layout) in items.into_iter().zip(checked) {
         let (head, payload) = match item {
-            RequestItem::Image(image) => image_payload(image, layout, &mut segments)?,
+            RequestItem::Image(image) => image_payload(image, layout, placement)?,
             RequestItem::Roi(roi) => roi_payload(roi),
         };
         let plane_axes: &[PlaneAxis] = match &payload {
@@ -115,9 +177,7 @@ pub(crate) fn prepare(request: BatchRequest<'_>, ack_route: Option<&AckRoute>) -
         wire_items.push(wire_item(head, payload, &identity, ack_route));
     }
     let timestamp = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs_f64());
-    let batch =
-        Batch { items: wire_items, display_config, component_names: names, component_domain: domain, timestamp };
-    Ok(Prepared { batch, segments })
+    Ok(Batch { items: wire_items, display_config, component_names: names, component_domain: domain, timestamp })
 }
 
 fn wire_item(head: ItemHead, payload: Payload, identity: &ProducerIdentity, ack_route: Option<&AckRoute>) -> Item {
@@ -173,6 +233,10 @@ fn check_image(image: &ImageItem<'_>) -> Result<(u64, ImageLayout), ItemError> {
         let (path, needed_bytes) = (path(), size_bytes);
         return Err(ItemError::BytesDisagree { path, shape, dtype, needed_bytes, found_bytes });
     }
+    if image.labels && (image.color || matches!(dtype.element, ElementType::F16 | ElementType::F32 | ElementType::F64))
+    {
+        return Err(ItemError::NotLabels { path: path(), dtype });
+    }
     let mut plane_axes = undeclared_plane_axes(leading);
     if let Some(declared) = &image.plane_axis {
         match plane_axes.first_mut() {
@@ -201,26 +265,23 @@ fn undeclared_plane_axes(leading: &[u64]) -> Vec<PlaneAxis> {
 fn image_payload(
     image: ImageItem<'_>,
     checked: Checked,
-    segments: &mut Vec<Segment>,
+    placement: &mut dyn Placement,
 ) -> Result<(ItemHead, Payload), SegmentError> {
     let (shape, dtype) = (image.pixels.shape(), image.pixels.dtype());
     // `check` gives a layout for every image.
     let (size_bytes, layout) =
         checked.unwrap_or((0, ImageLayout { plane_axes: Vec::new(), height: 0, width: 0, samples: 1 }));
     let source = if image.inline {
-        PixelSource::Inline(little_endian_pixels(&image, size_bytes))
+        PixelSource::Inline(little_endian_bytes(&*image.pixels, size_bytes))
     } else {
-        let segment = Segment::create(size_bytes, image.pixels.contiguous(), |bytes| image.pixels.write_to(bytes))?;
-        let name = segment.name().to_owned();
-        segments.push(segment);
-        PixelSource::SharedMemory { name, kept: false }
+        placement.place(&*image.pixels, size_bytes)?
     };
     let payload = ImagePayload {
         shape,
         dtype,
         size_bytes,
         source,
-        labels: false,
+        labels: image.labels,
         layout,
         spatial_origin_yx: image.spatial_origin_yx,
         source_spatial_shape_yx: image.source_spatial_shape_yx,
@@ -230,10 +291,10 @@ fn image_payload(
 }
 
 /// Inline pixels are kept little-endian whatever their dtype says; the text that travels has no byte order.
-fn little_endian_pixels(image: &ImageItem<'_>, size_bytes: u64) -> Vec<u8> {
+pub(crate) fn little_endian_bytes(pixels: &dyn Pixels, size_bytes: u64) -> Vec<u8> {
     let mut bytes = vec![0; usize::try_from(size_bytes).unwrap_or(0)];
-    image.pixels.write_to(&mut bytes);
-    let dtype = image.pixels.dtype();
+    pixels.write_to(&mut bytes);
+    let dtype = pixels.dtype();
     if dtype.order == ByteOrder::Big {
         bytes.chunks_exact_mut(dtype.element.size_bytes()).for_each(<[u8]>::reverse);
     }

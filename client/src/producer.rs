@@ -9,7 +9,7 @@ use wellscope_protocol::reply::{BatchReply, ImageAck};
 
 use crate::ack::{AckError, AckListener, AckMode, Generation};
 use crate::endpoint::ViewerEndpoint;
-use crate::prepare::{ItemError, PrepareError, Prepared, prepare};
+use crate::prepare::{ItemError, OwnSegments, PrepareError, prepare};
 use crate::request::BatchRequest;
 use crate::segment::SegmentError;
 use crate::socket::{RequestError, RequestSocket};
@@ -51,6 +51,14 @@ pub enum ConnectError {
     /// Acks cannot be listened for as asked.
     #[error(transparent)]
     Acks(#[from] AckError),
+    /// The system gives no more sockets or threads.
+    #[error("cannot begin to stream: {reason}. Address: {url}")]
+    System {
+        /// What it said.
+        reason: String,
+        /// ZeroMQ address of the viewer.
+        url: String,
+    },
 }
 
 /// Why a batch was not taken. Its segments are gone in any case; the next batch may be sent at once.
@@ -109,7 +117,8 @@ impl Producer {
         let started = Instant::now();
         self.socket.wait_until_connected(self.config.connect_timeout)?;
         let route = self.acks.as_ref().and_then(AckListener::route);
-        let Prepared { batch, segments } = prepare(request, route).map_err(|error| match error {
+        let mut segments = OwnSegments::default();
+        let batch = prepare(request, route, &mut segments).map_err(|error| match error {
             PrepareError::Item(error) => SendError::Item(error),
             PrepareError::Segment(error) => SendError::Segment(error),
         })?;

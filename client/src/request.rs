@@ -183,6 +183,22 @@ impl<'a> From<ImageItem<'a>> for RequestItem<'a> {
     }
 }
 
+/// A plain image without a path yet: [`StreamingBackend::save_batch`](crate::StreamingBackend::save_batch) gives it one.
+impl<'a, T: Element, D: Dimension> From<ArrayView<'a, T, D>> for RequestItem<'a> {
+    fn from(pixels: ArrayView<'a, T, D>) -> Self {
+        Self::Image(ImageItem::new("", pixels))
+    }
+}
+
+impl RequestItem<'_> {
+    pub(crate) fn head_mut(&mut self) -> &mut ItemHead {
+        match self {
+            Self::Image(image) => &mut image.head,
+            Self::Roi(roi) => &mut roi.head,
+        }
+    }
+}
+
 impl From<RoiItem> for RequestItem<'_> {
     fn from(item: RoiItem) -> Self {
         Self::Roi(item)
@@ -211,6 +227,7 @@ pub struct ImageItem<'a> {
     pub(crate) plane_axis: Option<PlaneAxis>,
     pub(crate) color: bool,
     pub(crate) inline: bool,
+    pub(crate) labels: bool,
     pub(crate) spatial_origin_yx: Option<[i64; 2]>,
     pub(crate) source_spatial_shape_yx: Option<[u64; 2]>,
     pub(crate) voxel_spacing: Option<VoxelSpacing>,
@@ -236,6 +253,7 @@ impl<'a> ImageItem<'a> {
             plane_axis: None,
             color: false,
             inline: false,
+            labels: false,
             spatial_origin_yx: None,
             source_spatial_shape_yx: None,
             voxel_spacing: None,
@@ -273,6 +291,14 @@ impl<'a> ImageItem<'a> {
     #[must_use]
     pub fn color(mut self) -> Self {
         self.color = true;
+        self
+    }
+
+    /// The pixels are ids of objects, not intensities: whole numbers, 0 where there is none. A viewer mixes no ids when it
+    /// zooms, and may give each a colour; released viewers take no notice.
+    #[must_use]
+    pub fn labels(mut self) -> Self {
+        self.labels = true;
         self
     }
 

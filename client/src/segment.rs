@@ -1,4 +1,4 @@
-//! Shared-memory segments: created under a name of the wire, written once, unlinked when dropped.
+//! Shared-memory segments: created under a name of the wire, written, unlinked when dropped.
 
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
@@ -30,10 +30,17 @@ pub enum SegmentError {
 pub(crate) struct Segment {
     memory: Shmem,
     name: String,
+    /// Another hold on it, which tells whether its name is still there.
+    #[cfg(target_os = "linux")]
+    file: Option<std::os::fd::OwnedFd>,
 }
 
+// SAFETY: a mapping, its file and its name belong to the process, not to the thread that made them; `Shmem` is not
+// `Send` only because it holds a raw pointer. Writing needs `&mut self`.
+unsafe impl Send for Segment {}
+
 impl Segment {
-    /// Creates a segment of exactly `size_bytes` (at least 1) with the bytes `ready`, or what `write` puts there.
+    /// Creates a segment of `size_bytes` (at least 1) with the bytes `ready`, or what `write` puts there.
     pub fn create(size_bytes: u64, ready: Option<&[u8]>, write: impl FnOnce(&mut [u8])) -> Result<Self, SegmentError> {
         Self::create_named(new_name(), size_bytes, ready, write)
     }
@@ -50,16 +57,67 @@ impl Segment {
         let mut memory =
             ShmemConf::new().os_id(system_name(&name)).size(length).create().map_err(|cause| failed(cause, &name))?;
         if let Some(bytes) = ready
-            && bytes.len() == length
+            && bytes.len() <= length
             && write_through_file(&name, bytes)?
         {
-            return Ok(Self { memory, name });
+            let written = bytes.len() as u64;
+            reserve_pages(&name, written, size_bytes - written)?;
+            return Ok(Self::of(memory, name));
         }
-        reserve_pages(&name, size_bytes)?;
+        reserve_pages(&name, 0, size_bytes)?;
         // SAFETY: the segment was created exclusively a moment ago and its name is known to nobody else yet, so this
         // is the only reference to its bytes; the slice ends before `memory` moves.
         write(&mut unsafe { memory.as_slice_mut() }[..length]);
-        Ok(Self { memory, name })
+        Ok(Self::of(memory, name))
+    }
+
+    fn of(memory: Shmem, name: String) -> Self {
+        Self {
+            memory,
+            #[cfg(target_os = "linux")]
+            file: open_to_write(&name).ok(),
+            name,
+        }
+    }
+
+    /// Creates a segment of `capacity` bytes, to be written more than once. Its first `size_bytes`, at most `capacity`, become
+    /// `ready`, or what `write` puts there.
+    ///
+    /// # Errors
+    /// Among others [`ShmemError::MappingIdExists`] when the name is taken.
+    pub fn create_to_keep(
+        name: String,
+        capacity: u64,
+        size_bytes: u64,
+        ready: Option<&[u8]>,
+        write: impl FnOnce(&mut [u8]),
+    ) -> Result<Self, SegmentError> {
+        let length = usize::try_from(size_bytes.min(capacity)).unwrap_or(usize::MAX);
+        Self::create_named(name, capacity, ready.filter(|ready| ready.len() == length), |bytes| {
+            let length = length.min(bytes.len());
+            write(&mut bytes[..length]);
+        })
+    }
+
+    /// Writes its first `size_bytes` anew. Only for a segment that no viewer reads any more.
+    pub fn rewrite(&mut self, size_bytes: u64, write: impl FnOnce(&mut [u8])) {
+        let length = usize::try_from(size_bytes).unwrap_or(usize::MAX).min(self.memory.len());
+        // SAFETY: slices of the mapping never leave this file, so `&mut self` makes this the only one of this process. A
+        // viewer that read on after its reply would see the new bytes in its own mapping, which is its own mistake.
+        write(&mut unsafe { self.memory.as_slice_mut() }[..length]);
+    }
+
+    /// Whether a viewer can still open it by its name. Viewers of the first generations unlink what they have read, and
+    /// people empty /dev/shm.
+    #[cfg(target_os = "linux")]
+    pub fn is_linked(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| rustix::fs::fstat(file).is_ok_and(|found| found.st_nlink > 0))
+    }
+
+    /// Whether a viewer can still open it by its name; asked of the system by opening it.
+    #[cfg(not(target_os = "linux"))]
+    pub fn is_linked(&self) -> bool {
+        ShmemConf::new().os_id(system_name(&self.name)).open().is_ok()
     }
 
     /// The name as sent: without the leading slash that POSIX wants.
@@ -67,8 +125,14 @@ impl Segment {
         &self.name
     }
 
-    /// Bytes of the mapping; the system may round up.
+    /// All of its bytes.
     #[cfg(test)]
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: writing needs `&mut self`; viewers only read.
+        unsafe { self.memory.as_slice() }
+    }
+
+    /// Bytes of the mapping; the system may round up.
     pub fn len(&self) -> usize {
         self.memory.len()
     }
@@ -125,12 +189,15 @@ fn open_to_write(name: &str) -> rustix::io::Result<std::os::fd::OwnedFd> {
 
 /// Allocates the pages now. Creating a segment only promises them; writing to a full tmpfs would kill the process.
 #[cfg(target_os = "linux")]
-fn reserve_pages(name: &str, size_bytes: u64) -> Result<(), SegmentError> {
+fn reserve_pages(name: &str, offset: u64, size_bytes: u64) -> Result<(), SegmentError> {
+    if size_bytes == 0 {
+        return Ok(());
+    }
     use rustix::fs::{FallocateFlags, fallocate};
     use rustix::io::Errno;
     let reserved = open_to_write(name).and_then(|file| {
         loop {
-            match fallocate(&file, FallocateFlags::empty(), 0, size_bytes) {
+            match fallocate(&file, FallocateFlags::empty(), offset, size_bytes) {
                 Err(Errno::INTR) => {}
                 result => return result,
             }
@@ -145,7 +212,7 @@ fn reserve_pages(name: &str, size_bytes: u64) -> Result<(), SegmentError> {
 
 /// macOS and Windows back a segment with swap when it is created.
 #[cfg(not(target_os = "linux"))]
-fn reserve_pages(_name: &str, _size_bytes: u64) -> Result<(), SegmentError> {
+fn reserve_pages(_name: &str, _offset: u64, _size_bytes: u64) -> Result<(), SegmentError> {
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! What end-to-end tests share: a viewer in a process of its own, the real Python producers, displays and pictures.
 
 pub mod display;
+pub mod incumbent;
 pub mod lifecycle;
 pub mod openhcs;
 pub mod picture;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use shared_memory::ShmemConf;
 use tempfile::TempDir;
-use wellscope_client::{Producer, ProducerConfig, Transport, ViewerEndpoint};
+use wellscope_client::{Producer, ProducerConfig, StreamingConfig, Transport, ViewerEndpoint};
 use wellscope_protocol::batch::{Batch, BatchLimits, Payload, PixelSource};
 
 pub const SUCCESS: &[u8] = br#"{"status": "success", "type": "batch"}"#;
@@ -33,6 +33,8 @@ pub struct Seen {
     pub pixels: Vec<Vec<u8>>,
     /// Segments of the batch.
     pub segments: Vec<String>,
+    /// Binary frames of the message.
+    pub frames: usize,
 }
 
 pub struct StandIn {
@@ -42,8 +44,19 @@ pub struct StandIn {
 }
 
 impl StandIn {
-    /// Serves `url` with raw answers. A ROUTER, because a REP could not stay silent.
+    /// Serves `url` with raw answers to messages of one frame.
     pub fn serve(url: &str, mut answer: impl FnMut(&[u8]) -> Answer + Send + 'static) -> (Self, Receiver<Vec<u8>>) {
+        Self::serve_frames(url, move |message, binary| {
+            assert!(binary.is_empty(), "peer, empty delimiter, one frame");
+            answer(message)
+        })
+    }
+
+    /// Serves `url` with raw answers; messages may have binary frames. A ROUTER, because a REP could not stay silent.
+    pub fn serve_frames(
+        url: &str,
+        mut answer: impl FnMut(&[u8], &[Vec<u8>]) -> Answer + Send + 'static,
+    ) -> (Self, Receiver<Vec<u8>>) {
         let socket = zmq::Context::new().socket(zmq::ROUTER).unwrap();
         socket.set_linger(500).unwrap();
         if let Some(path) = url.strip_prefix("ipc://") {
@@ -60,8 +73,8 @@ impl StandIn {
                     continue;
                 }
                 let frames = socket.recv_multipart(0).unwrap();
-                assert_eq!(frames.len(), 3, "peer, empty delimiter, one frame");
-                let answer = answer(&frames[2]);
+                assert!(frames.len() >= 3 && frames[1].is_empty(), "peer, empty delimiter, message");
+                let answer = answer(&frames[2], &frames[3..]);
                 raw_sender.send(frames[2].clone()).ok();
                 if let Answer::Reply(reply) = answer {
                     socket.send_multipart([&frames[0], &frames[1], &reply], 0).unwrap();
@@ -74,15 +87,19 @@ impl StandIn {
     /// Serves batches: reads every image while the request is open, then answers.
     pub fn serve_batches(url: &str, mut answer: impl FnMut(&Batch) -> Answer + Send + 'static) -> Self {
         let (sender, seen) = channel();
-        let (mut stand_in, _) = Self::serve(url, move |message| {
-            let batch = Batch::decode(message, &BatchLimits::default()).unwrap_or_else(|error| panic!("{error}"));
+        let (mut stand_in, _) = Self::serve_frames(url, move |message, binary| {
+            let sizes: Vec<u64> = binary.iter().map(|frame| frame.len() as u64).collect();
+            let batch = Batch::decode_with_frames(message, &sizes, &BatchLimits::default())
+                .unwrap_or_else(|error| panic!("{error}"));
             let mut pixels = Vec::new();
             let mut segments = Vec::new();
             for item in &batch.items {
                 let Payload::Image(image) = &item.payload else { continue };
                 match &image.source {
                     PixelSource::Inline(bytes) => pixels.push(bytes.clone()),
-                    PixelSource::Frames(_) => panic!("no frames came with the message"),
+                    PixelSource::Frames(indices) => {
+                        pixels.push(indices.iter().flat_map(|&index| binary[index].clone()).collect());
+                    }
                     PixelSource::SharedMemory { name, .. } => {
                         let bytes = read_segment(name).expect("segment exists while the request is open");
                         pixels.push(bytes[..image.size_bytes as usize].to_vec());
@@ -91,7 +108,7 @@ impl StandIn {
                 }
             }
             let answer = answer(&batch);
-            sender.send(Seen { raw: message.to_vec(), batch, pixels, segments }).ok();
+            sender.send(Seen { raw: message.to_vec(), batch, pixels, segments, frames: binary.len() }).ok();
             answer
         });
         stand_in.seen = seen;
@@ -152,4 +169,39 @@ pub fn quick(endpoint: &ViewerEndpoint) -> ProducerConfig {
 
 pub fn success(_: &Batch) -> Answer {
     Answer::Reply(SUCCESS.to_vec())
+}
+
+/// A stream with deadlines that a test can wait for.
+pub fn stream(endpoint: &ViewerEndpoint) -> StreamingConfig {
+    StreamingConfig { deadline: PATIENCE, drop_timeout: PATIENCE, ..StreamingConfig::new(endpoint.clone()) }
+}
+
+/// Waits for something that must happen.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Segments of this process that the system still has. Of other tests too, where several run in one process.
+#[cfg(target_os = "linux")]
+pub fn own_segments() -> Vec<String> {
+    let pid = |name: &str| -> Option<u32> {
+        let owner = name.strip_prefix("wellscope_")?.split('_').next()?.get(3..)?;
+        u32::from_str_radix(owner, 36).ok()
+    };
+    let names =
+        std::fs::read_dir("/dev/shm").unwrap().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| pid(name) == Some(std::process::id())).collect()
+}
+
+/// Nothing is left of this test. Only nextest gives each test a process of its own, so only there all segments are looked at.
+pub fn assert_no_segment_is_left(seen: &[String]) {
+    assert!(seen.iter().all(|name| read_segment(name).is_none()), "a segment that was sent is still there");
+    #[cfg(target_os = "linux")]
+    if std::env::var_os("NEXTEST").is_some() {
+        assert_eq!(own_segments(), Vec::<String>::new());
+    }
 }
