@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from batches import batches, cost_per_batch, latency, receiver_copy
 from figure import Figure
 from memory import beyond_memory, bytes_per_byte, idle_memory
+from pipeline import pipeline
 from setting import Bench
 from sliders import sliders
 from start import idle_cpu, start_time
@@ -28,4 +29,5 @@ FIGURES: Mapping[str, Callable[[Bench], list[Figure]]] = {
     "sliders": sliders,
     "idle-cpu": idle_cpu,
     "beyond-memory": beyond_memory,
+    "pipeline": pipeline,
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use common::*;
 use wellscope_client::{
-    Application, CaptureScope, ControlClient, ControlError, FrameCondition, NavigateOptions, PING_TIMEOUT,
-    RequestError, ScreenshotRequest, Settled, StateOptions, Viewport,
+    Application, AxisIndices, CaptureScope, ControlClient, ControlError, FrameCondition, ImageIntensityOptions,
+    IntensityWindowOptions, IsolateLayersOptions, NativeIntensity, NavigateOptions, PING_TIMEOUT, PayloadOptions,
+    RequestError, ScreenshotRequest, Settled, ShapeDetail, StateOptions, Viewport,
 };
 use wellscope_protocol::control::ControlRequest;
 use wellscope_protocol::pickle::{PickleLimits, PickleValue, decode, encode};
@@ -107,6 +108,20 @@ fn settle_ends_at_its_deadline_and_at_a_failure_and_at_nonsense() {
 }
 
 #[test]
+fn a_viewer_that_falls_silent_at_the_deadline_has_not_settled() {
+    let home = home();
+    let endpoint = tcp(&home);
+    let running = encode(&settle_ack("running", 1, 2, Some("slow_route")));
+    let mut is_first = true;
+    let (_viewer, requests) = StandIn::serve(&endpoint.control_url().unwrap(), move |_| {
+        if std::mem::take(&mut is_first) { Answer::Reply(running.clone()) } else { Answer::Silence }
+    });
+    let error = ControlClient::connect(&endpoint).unwrap().settle(Duration::from_secs(4)).unwrap_err();
+    assert!(error.to_string().contains("1 of 2 updates done, at slow_route"), "{error}");
+    assert_eq!(requests.try_iter().count(), 2);
+}
+
+#[test]
 fn requests_carry_the_objects_that_openhcs_expects() {
     let home = home();
     let endpoint = tcp(&home);
@@ -157,6 +172,74 @@ fn requests_carry_the_objects_that_openhcs_expects() {
         call.unwrap();
         assert_eq!(next(&requests), dict([("type", name.into())]));
     }
+}
+
+#[test]
+fn requests_about_layers_carry_the_objects_that_openhcs_expects() {
+    let home = home();
+    let endpoint = tcp(&home);
+    let (_viewer, requests) = replies(&endpoint.control_url().unwrap(), vec![dict([("status", "success".into())])]);
+    let client = ControlClient::connect(&endpoint).unwrap();
+    let axis_indices = vec![("well".to_owned(), 1)];
+    let check = |request: ControlRequest, class: &str, inner: Option<(&str, &str)>| {
+        let sent = next(&requests);
+        assert_eq!(ControlRequest::from_value(&sent).unwrap(), request);
+        let payload = sent.get("payload").unwrap();
+        assert_eq!(payload.type_name(), class);
+        if let Some((field, class)) = inner {
+            assert_eq!(payload.get(field).unwrap().type_name(), class);
+        }
+    };
+
+    let isolation = IsolateLayersOptions {
+        visible_route_keys: vec!["a".into(), "b".into()],
+        selected_route_key: Some("b".into()),
+        axis_indices: axis_indices.clone(),
+    };
+    client.isolate(&isolation).unwrap();
+    check(ControlRequest::IsolateLayers(isolation), "ViewerLayerIsolationControlOptions", None);
+
+    let window = IntensityWindowOptions {
+        route_key: "a".into(),
+        axis_indices: axis_indices.clone(),
+        low_percentile: 1.0,
+        high_percentile: 99.5,
+    };
+    client.apply_intensity_window(&window).unwrap();
+    check(ControlRequest::ApplyIntensityWindow(window), "ViewerIntensityWindowControlOptions", None);
+
+    let presentation = NativeIntensity { contrast_limits: [2.0, 300.0], gamma: 0.5 };
+    let intensity = ImageIntensityOptions { route_key: "a".into(), presentation };
+    client.image_intensity(&intensity).unwrap();
+    let inner = ("presentation", "ViewerNativeImageIntensityPresentation");
+    check(ControlRequest::ImageIntensity(intensity), "ViewerImageIntensityControlOptions", Some(inner));
+
+    let payloads = PayloadOptions {
+        route_key: Some("a".into()),
+        axis_indices: Some(AxisIndices::Named(axis_indices)),
+        include_array_values: true,
+        array_slices: Some(vec![(0, 4), (2, 8)]),
+        max_total_shape_payloads: Some(9),
+        shape_detail: ShapeDetail::Summary,
+        ..PayloadOptions::default()
+    };
+    client.payloads(&payloads).unwrap();
+    let inner = ("controls", "ViewerPayloadControlOptions");
+    check(ControlRequest::Payloads(payloads), "ViewerPayloadProjectionOptions", Some(inner));
+}
+
+#[test]
+fn an_isolation_that_was_not_applied_is_an_error() {
+    let home = home();
+    let endpoint = tcp(&home);
+    let reply = dict([
+        ("status", "success".into()),
+        ("applied", false.into()),
+        ("missing_route_keys", PickleValue::tuple(["b"])),
+    ]);
+    let (_viewer, _requests) = replies(&endpoint.control_url().unwrap(), vec![reply]);
+    let error = ControlClient::connect(&endpoint).unwrap().isolate(&IsolateLayersOptions::default()).unwrap_err();
+    assert!(error.is_refusal() && error.to_string().contains("route b"), "{error}");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Which kind of plate lies in a folder.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::OpenPlateError;
-use crate::files::{Listing, list, some_names};
+use crate::files::{Listing, list, some_names, sort_naturally};
 use crate::{Plate, imagexpress, ome_tiff, ome_zarr, phenix, tiff_folder, tiff_read};
 
 pub(crate) fn open(path: &Path) -> Result<Plate, OpenPlateError> {
@@ -18,9 +18,9 @@ pub(crate) fn open(path: &Path) -> Result<Plate, OpenPlateError> {
     if let Some(export) = phenix::find(path, &listing) {
         return phenix::open(path, export);
     }
-    let ome: Vec<String> = listing.files.iter().filter(|name| is_ome_name(name)).cloned().collect();
+    let ome = in_natural_order(path, &listing, is_ome_name);
     if !ome.is_empty() {
-        return ome_tiff::open(path, ome.into_iter().map(|name| path.join(name)).collect());
+        return ome_tiff::open(path, ome);
     }
     if let Some(found) = imagexpress::find(path, &listing) {
         return imagexpress::open(path, found);
@@ -37,10 +37,16 @@ pub(crate) fn open(path: &Path) -> Result<Plate, OpenPlateError> {
 
 /// TIFF files whose names say nothing.
 fn open_plain_files(path: &Path, listing: &Listing) -> Result<Option<Plate>, OpenPlateError> {
-    let tiffs: Vec<_> = listing.files.iter().filter(|name| is_tiff_name(name)).map(|name| path.join(name)).collect();
+    let tiffs = in_natural_order(path, listing, is_tiff_name);
     let Some(first) = tiffs.first() else { return Ok(None) };
     let is_ome = tiff_read::description(first).is_ok_and(|description| ome_tiff::is_ome_xml(&description));
     if is_ome { ome_tiff::open(path, tiffs).map(Some) } else { tiff_folder::open(path, &tiffs).map(Some) }
+}
+
+fn in_natural_order(folder: &Path, listing: &Listing, wanted: fn(&str) -> bool) -> Vec<PathBuf> {
+    let mut names: Vec<String> = listing.files.iter().filter(|name| wanted(name)).cloned().collect();
+    sort_naturally(&mut names);
+    names.into_iter().map(|name| folder.join(name)).collect()
 }
 
 fn open_file(path: &Path) -> Result<Plate, OpenPlateError> {

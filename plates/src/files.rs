@@ -5,7 +5,8 @@ use std::path::Path;
 
 use wellscope_protocol::component::{ComponentValue, compare_values};
 
-/// Names in a folder, in natural order ("2.tif" before "10.tif"). Hidden ones are left out.
+/// Names in a folder, in the order of their bytes: natural order of 100,000 names takes seconds, and addresses do not need it.
+/// Hidden ones are left out.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Listing {
     /// Files.
@@ -31,11 +32,12 @@ pub(crate) fn list(folder: &Path) -> io::Result<Listing> {
         }
         if kind.is_dir() { listing.folders.push(name) } else { listing.files.push(name) }
     }
-    sort_naturally(&mut listing.files);
-    sort_naturally(&mut listing.folders);
+    listing.files.sort_unstable();
+    listing.folders.sort_unstable();
     Ok(listing)
 }
 
+/// "2.tif" before "10.tif".
 pub(crate) fn sort_naturally(names: &mut [String]) {
     names.sort_by_cached_key(|name| NaturalKey(ComponentValue::Text(name.clone())));
 }

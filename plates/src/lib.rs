@@ -19,12 +19,15 @@ mod tiff_folder;
 mod tiff_pages;
 mod tiff_read;
 mod tiff_write;
+mod zarr_field;
 mod zarr_read;
 mod zarr_write;
 
 pub use array::{AnyArray, ArrayElement, ArrayError};
 pub use error::{OpenPlateError, ReadError, WriteError};
-pub use names::{WellError, WellPosition};
-pub use plate::{COMPONENTS, PlaneShape, Plate, PlateFormat, PlateImage, VoxelSizeUm};
+pub use names::imagexpress::file_name as image_file_name;
+pub use names::{ParsedName, WellError, WellPosition, parse_image_name};
+pub use plate::{COMPONENTS, LabelImage, PlaneShape, Plate, PlateFormat, PlateImage, VoxelSizeUm};
 pub use tiff_write::{TiffMetadata, write_tiff};
-pub use zarr_write::{FieldPlane, OmeZarrPlateWriter, ZarrPlateOptions};
+pub use zarr_field::FieldPlane;
+pub use zarr_write::{OmeZarrPlateWriter, ZarrPlateOptions};

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use crate::error::OpenPlateError;
 use crate::files::some_names;
-use crate::names::{ParsedName, WellPosition, imagexpress, phenix, tiff_stem};
+use crate::names::{ParsedName, WellPosition, parse_image_name, tiff_stem};
 use crate::ome_xml::{self, OmeImage, OmeXml, TiffData};
 use crate::plate::{PlateImage, Source};
 use crate::{Plate, PlateFormat, tiff_read};
@@ -294,7 +294,7 @@ fn parsed_name(path: &Path) -> Option<ParsedName> {
     let stem = tiff_stem(&name)?;
     let stem = stem.strip_suffix(".ome").or_else(|| stem.strip_suffix(".OME")).unwrap_or(stem);
     let plain = format!("{stem}.tif");
-    imagexpress::parse(&plain).or_else(|| phenix::parse(&plain))
+    parse_image_name(&plain)
 }
 
 /// Extents along the axes behind X and Y, fastest first, as `DimensionOrder` says.

@@ -11,7 +11,7 @@ use crate::files::some_names;
 use crate::names::WellPosition;
 use crate::ome_tiff::MAX_IMAGES;
 use crate::ome_xml::micrometres_of_unit;
-use crate::plate::{PlateImage, Source, VoxelSizeUm};
+use crate::plate::{LabelImage, PlateImage, Source, VoxelSizeUm};
 use crate::zarr_read::{ZarrImage, read_header, read_json};
 use crate::{Plate, PlateFormat};
 
@@ -182,14 +182,14 @@ struct Image {
     site: Option<i64>,
 }
 
-fn assemble(root: &Path, attributes: &Value, found: Found) -> Result<Plate, OpenPlateError> {
+fn assemble(root: &Path, attributes: &Value, mut found: Found) -> Result<Plate, OpenPlateError> {
     let read: Vec<Result<Image, String>> = found.fields.par_iter().map(|field| read_image(&field.folder)).collect();
-    let mut problems = found.problems;
+    let mut problems = std::mem::take(&mut found.problems);
     let mut images = Vec::new();
     let mut zarr_images = Vec::new();
     let mut voxel_size_um = None;
     let mut channel_names = std::collections::BTreeMap::new();
-    for (field, image) in found.fields.iter().zip(read) {
+    for (field, image) in found.fields.iter_mut().zip(read) {
         let image = match image {
             Ok(image) => image,
             Err(reason) => {
@@ -197,6 +197,7 @@ fn assemble(root: &Path, attributes: &Value, found: Found) -> Result<Plate, Open
                 continue;
             }
         };
+        field.site = image.site.unwrap_or(field.site);
         if let Err(reason) = add_planes(field, &image, zarr_images.len() as u32, &mut images) {
             problems.push(format!("{reason}. File: {:?}", field.folder));
             continue;
@@ -211,7 +212,9 @@ fn assemble(root: &Path, attributes: &Value, found: Found) -> Result<Plate, Open
         let reason = if problems.is_empty() { "it lists no wells".to_owned() } else { some_names(&problems) };
         return Err(OpenPlateError::Empty { kind: "OME-Zarr", reason, path: root.to_owned() });
     }
+    let labels = add_labels(&found.fields, &mut zarr_images, &mut problems);
     let mut plate = Plate::assemble(root, PlateFormat::OmeZarr, images);
+    plate.labels = labels;
     plate.zarr_images = zarr_images;
     plate.voxel_size_um = voxel_size_um.unwrap_or_default();
     plate.warnings.extend(problems);
@@ -232,6 +235,42 @@ fn assemble(root: &Path, attributes: &Value, found: Found) -> Result<Plate, Open
     Ok(plate)
 }
 
+/// The label images that the fields list.
+fn add_labels(fields: &[Field], zarr_images: &mut Vec<ZarrImage>, problems: &mut Vec<String>) -> Vec<LabelImage> {
+    let read: Vec<Vec<(String, Result<Image, String>)>> = fields
+        .par_iter()
+        .map(|field| {
+            let folder = field.folder.join("labels");
+            let Ok(list) = attributes(&folder) else { return Vec::new() };
+            let names = list["labels"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let read = |name: &str| {
+                let folder =
+                    below(&folder, name).ok_or_else(|| format!("label path {name:?} leads out of the field"))?;
+                read_image(&folder)
+            };
+            names.map(|name| (name.to_owned(), read(name))).collect()
+        })
+        .collect();
+    let mut labels = Vec::new();
+    for (field, (name, image)) in
+        fields.iter().zip(read).flat_map(|(field, all)| all.into_iter().map(move |one| (field, one)))
+    {
+        let mut images = Vec::new();
+        let added = image.and_then(|image| {
+            add_planes(field, &image, zarr_images.len() as u32, &mut images)?;
+            Ok(image.zarr)
+        });
+        match added {
+            Ok(image) => {
+                zarr_images.push(image);
+                labels.extend(images.into_iter().map(|image| LabelImage { name: name.clone(), image }));
+            }
+            Err(reason) => problems.push(format!("labels {name:?}: {reason}. File: {:?}", field.folder)),
+        }
+    }
+    labels
+}
+
 fn add_planes(field: &Field, image: &Image, number: u32, images: &mut Vec<PlateImage>) -> Result<(), String> {
     let [timepoints, channels, planes] = &image.values;
     let count = (timepoints.len() as u64).saturating_mul(channels.len() as u64).saturating_mul(planes.len() as u64);
@@ -247,7 +286,7 @@ fn add_planes(field: &Field, image: &Image, number: u32, images: &mut Vec<PlateI
             for (z, &z_index) in planes.iter().enumerate() {
                 images.push(PlateImage {
                     well: Arc::clone(&well),
-                    site: image.site.unwrap_or(field.site),
+                    site: field.site,
                     channel,
                     z_index,
                     timepoint,

@@ -89,6 +89,15 @@ pub struct PlateImage {
     pub(crate) source: Source,
 }
 
+/// One plane of a label image that lies with a field (OME-Zarr `labels/`): integers, ids of objects, 0 for background.
+#[derive(Clone, PartialEq, Debug)]
+pub struct LabelImage {
+    /// What the labels are called: "nuclei".
+    pub name: String,
+    /// Its address; read it as any image of the plate. The channel is 1 where the label image has only one.
+    pub image: PlateImage,
+}
+
 /// Where the pixels of a plane lie.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Source {
@@ -118,7 +127,7 @@ impl PlateImage {
 
     /// Name of a file for this plane, as OpenHCS spells them: `A01_s001_w1_z001_t001.tif`.
     pub fn file_name(&self) -> String {
-        crate::names::imagexpress::file_name(self)
+        crate::image_file_name(&self.well, self.site, self.channel, self.z_index, self.timepoint)
     }
 }
 
@@ -133,6 +142,8 @@ pub struct Plate {
     pub name: String,
     /// Every plane, by well in natural order, then site, channel, z and timepoint. Addresses are unique.
     pub images: Vec<PlateImage>,
+    /// Label images that lie with the fields, by field, in the order of their list.
+    pub labels: Vec<LabelImage>,
     /// Names of component values, for the viewer's labels: channel "1" is "DAPI".
     pub names: ComponentNames,
     /// Distances between voxels.
@@ -228,6 +239,7 @@ impl Plate {
             format,
             name,
             images,
+            labels: Vec::new(),
             names: ComponentNames::new(),
             voxel_size_um: VoxelSizeUm::default(),
             warnings: Vec::new(),

@@ -109,6 +109,19 @@ fn claimed_sizes_are_checked_before_memory_is_taken() {
 }
 
 #[test]
+fn opening_a_plate_needs_no_pixels() {
+    let folder = tempfile::tempdir().unwrap();
+    for well in 1..=20 {
+        for site in 1..=100 {
+            std::fs::write(folder.path().join(format!("H{well:02}_s{site}_w1.tif")), b"").unwrap();
+        }
+    }
+    let plate = Plate::open(folder.path()).unwrap();
+    assert_eq!((plate.images.len(), plate.wells().len(), plate.values("site").len()), (2000, 20, 100));
+    assert_eq!(plate.images[1999].file_name(), "H20_s100_w1_z001_t001.tif");
+}
+
+#[test]
 fn pages_that_form_a_circle_are_refused() {
     let stack = AnyArray::stack(&[plane(1), plane(2), plane(3)]).unwrap();
     let mut bytes = tiff_bytes(&stack, &plain());
@@ -286,6 +299,32 @@ fn files_without_a_pattern_are_sites_named_by_their_files() {
         plate.images.iter().map(|image| plate.names["site"][&image.site.to_string()].as_str()).collect();
     assert_eq!(names, ["cell 1.TIFF", "cell 9.tif", "cell 10.tif"]);
     assert!(plate.warnings.iter().any(|warning| warning.contains("cell 11.tif")), "{:?}", plate.warnings);
+}
+
+#[test]
+fn threads_read_one_plate_together() {
+    let folder = tempfile::tempdir().unwrap();
+    for site in 1..=8 {
+        let stack = AnyArray::stack(&[plane(site), plane(site + 100), plane(site + 200)]).unwrap();
+        write_tiff(folder.path().join(format!("f{site}.ome.tif")), &stack, &compressed()).unwrap();
+    }
+    write_zarr(&folder.path().join("p.zarr"));
+    let (tiff, zarr) = (Plate::open(folder.path()).unwrap(), Plate::open(folder.path().join("p.zarr")).unwrap());
+    assert_eq!((tiff.images.len(), zarr.images.len()), (24, 4));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for image in &tiff.images {
+                    let seed = image.site as u16 + (image.z_index as u16 - 1) * 100;
+                    assert_eq!(tiff.read(image).unwrap(), plane(seed));
+                }
+                for image in &zarr.images {
+                    let seed = if &*image.well == "A01" { 0 } else { 1 } + (image.channel as u16 - 1) * 10;
+                    assert_eq!(zarr.read(image).unwrap(), plane(seed));
+                }
+            });
+        }
+    });
 }
 
 #[test]

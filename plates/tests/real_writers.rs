@@ -294,6 +294,14 @@ fn ome_zarr_reads_plates_that_threads_wrote_together() {
     assert_eq!((plate.name.as_str(), plate.names["channel"]["4"].as_str()), ("assay", "Cy5"));
     assert_eq!(plate.voxel_size_um, options().voxel_size_um);
     assert_eq!(plate.images.len(), 4 * 2 * 6);
+    // Labels of every field: two names of three planes.
+    assert_eq!(plate.labels.len(), 4 * 2 * 2 * 3);
+    let cells = plate.labels.iter().filter(|label| label.name == "cells.2" && &*label.image.well == "C12");
+    for label in cells.filter(|label| label.image.site == 3) {
+        let (_, planes) = field(ElementType::I32, 33);
+        let written = planes.iter().find(|(c, z, _)| (*c, *z) == (1, label.image.z_index)).unwrap();
+        assert_eq!(plate.read(&label.image).unwrap(), written.2);
+    }
     for image in plate.images_of("C12").filter(|image| image.site == 3) {
         let (_, planes) = field(ElementType::U16, 33);
         let written = planes.iter().find(|(c, z, _)| (*c, *z) == (image.channel, image.z_index)).unwrap();

@@ -38,9 +38,9 @@ fn ctl(viewer: &ViewerProcess, arguments: &[&str]) -> Said {
 
 /// Two wells with two channels each, in one layer; a second layer with one image.
 fn stream(viewer: &ViewerProcess) {
+    let ramp = Array2::from_shape_fn((16, 24), |(y, x)| (y * 24 + x) as u16);
     let mut producer = viewer.producer().unwrap();
     let mut batch = BatchRequest::new().identity(step_identity("Gaussian Blur", 0));
-    let ramp = Array2::from_shape_fn((16, 24), |(y, x)| (y * 24 + x) as u16);
     for well in ["A01", "B02"] {
         for channel in [1, 2] {
             batch = batch.item(
@@ -146,7 +146,7 @@ fn exit_codes_tell_what_went_wrong() {
     for (arguments, words) in [
         (&["navigate", "--at", "well=Z99"][..], "A01, B02"),
         (&["navigate", "nothing", "--show"][..], "1. Gaussian Blur"),
-        (&["intensity", BLUR, "--limits", "9", "3"][..], "low < high"),
+        (&["intensity", BLUR, "--limits", "9", "3"][..], "smaller than upper bound"),
         (&["isolate", BLUR, "nothing"][..], "there is no layer"),
         (&["screenshot", "-o", "/proc/nowhere"][..], "cannot be written"),
     ] {

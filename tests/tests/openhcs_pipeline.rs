@@ -81,6 +81,19 @@ fn both_steps_are_shown(state: &Value) {
     assert_eq!(ours["receiver"]["errors_replied"], 0);
 }
 
+/// The overlay names the place of every slider; which well is shown depends on which worker was first.
+fn overlay_is_of_the_current_step(state: &Value) {
+    let labels = &layer(state, "1. Normalize")["labels"];
+    let places = state["axis_labels"].as_array().unwrap().iter().zip(state["current_step"].as_array().unwrap());
+    let shown = places.filter_map(|(axis, step)| {
+        let of_axis = labels.get(axis.as_str().unwrap())?;
+        Some(of_axis[usize::try_from(step.as_u64().unwrap()).unwrap()].as_str().unwrap())
+    });
+    let expected: Vec<_> = ["T 1"].into_iter().chain(shown).collect();
+    assert_eq!(expected.len(), 5, "{expected:?}");
+    assert_eq!(state["wellscope"]["overlay"], expected.join(" | "));
+}
+
 /// What `by` made of the viewer's reply to `message`, in the lines of `openhcs_client.py`.
 fn result<'a>(lines: &'a [Value], message: &str, by: &str) -> &'a Value {
     let line = lines.iter().find(|line| line["message"] == message && line["by"] == by);
@@ -101,10 +114,7 @@ fn the_orchestrator_launches_wellscope_shows_both_steps_and_leaves_it_open() {
     let state = workstation.state().unwrap();
     both_steps_are_shown(&state);
     assert_eq!(state["viewer"], json!({"type": "napari", "title": "OpenHCS Napari Visualization"}));
-    let overlay = state["wellscope"]["overlay"].as_str().unwrap();
-    for part in ["T 1", "Site ", "W1", "Z 1", "Well A01"] {
-        assert!(overlay.contains(part), "{part:?} in {overlay:?}");
-    }
+    overlay_is_of_the_current_step(&state);
     let compared = workstation.pipeline("compare", &[]).unwrap().answer().unwrap();
     let each = |images: usize| json!({"compared": images, "equal": images});
     let expected = json!({"1. Normalize": each(2 * IMAGES_PER_WELL), "2. Project": each(IMAGES_PER_WELL)});
@@ -244,9 +254,15 @@ fn the_viewer_is_told_what_openhcs_would_have_told_its_own() {
         "--replace-layers",
         "--accent-color",
         "#12ab34",
+        "--headless",
     ]);
-    assert_eq!(json!(command[1..]), options);
+    assert_eq!(json!(command[1..]), options, "there is no display");
     assert_eq!(asked["warnings"], json!([]));
+    let session = [("DISPLAY", ":7"), ("WELLSCOPE_OPENHCS_OPTIONS", "--memory-limit 2GiB --spill-dir '/a b'")];
+    let asked = workstation.pipeline_with(Installed::Wellscope, "launch", &[], &session).unwrap().answer().unwrap();
+    let command = asked["command"].as_array().unwrap();
+    assert_eq!(command[command.len() - 4..], ["--memory-limit", "2GiB", "--spill-dir", "/a b"]);
+    assert!(!command.contains(&json!("--headless")) && !command.contains(&json!("--replace-layers")), "{command:?}");
 }
 
 #[test]
@@ -279,6 +295,18 @@ fn an_openhcs_that_is_not_known_gets_one_warning_and_its_own_viewer() {
     assert_eq!(without["warnings"], json!([warning]));
     // A worker of a process that has warned.
     assert_eq!(launch(Installed::Wellscope, &[("_WELLSCOPE_OPENHCS_WARNED", "1")])["warnings"], json!([]));
+}
+
+#[test]
+fn one_line_does_what_the_pth_file_does() {
+    let workstation = Workstation::new("ipc").unwrap();
+    let late = "import json, sys, _wellscope_openhcs as hook; sys.meta_path.remove(hook.VisualizerFinder); \
+                from openhcs.runtime.napari_stream_visualizer import NapariStreamVisualizer as visualizer; \
+                told = lambda: hasattr(visualizer.detached_launch_request, 'launches_wellscope'); \
+                before = told(); import wellscope.openhcs; wellscope.openhcs.install(); wellscope.openhcs.install(); \
+                print(json.dumps([before, told(), sys.meta_path.count(hook.VisualizerFinder)]))";
+    let printed = workstation.python(Installed::WellscopeAndNapari, "-c", &[late], &[]).unwrap().answer().unwrap();
+    assert_eq!(printed, json!([false, true, 1]));
 }
 
 fn launches_napari(asked: &Value) {

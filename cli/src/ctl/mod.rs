@@ -40,11 +40,11 @@ pub struct CtlArguments {
     pub address: ViewerAddress,
 
     /// Seconds that an answer may take
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds, global = true)]
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds, global = true, help_heading = "Options")]
     pub timeout: Duration,
 
     /// Print the whole answer as JSON
-    #[arg(long, id = "ctl-json", global = true)]
+    #[arg(long, id = "ctl-json", global = true, help_heading = "Options")]
     pub json: bool,
 
     /// What to ask.

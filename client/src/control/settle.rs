@@ -36,10 +36,17 @@ impl ControlClient {
         let mut progress = (0, 0);
         let mut progressed_at = started;
         let mut polls = 0;
+        let mut last: Option<SettleAck> = None;
         loop {
             // At least a moment: the first question of a short deadline deserves its answer.
             let left = deadline.saturating_sub(started.elapsed()).clamp(Duration::from_millis(10), STATE_TIMEOUT);
-            let ack = SettleAck::read(&self.call("settle", None, left)?)?;
+            let reply = match (self.call("settle", None, left), last.take()) {
+                (Ok(reply), _) => reply,
+                // The deadline came before the answer to the last question; the one before it says how far the viewer was.
+                (Err(_), Some(ack)) if started.elapsed() >= deadline => return Err(ack.not_settled(started.elapsed())),
+                (Err(error), _) => return Err(error),
+            };
+            let ack = SettleAck::read(&reply)?;
             polls += 1;
             if ack.complete {
                 return Ok(Settled { updates: ack.completed, polls });
@@ -49,19 +56,20 @@ impl ControlClient {
                 progressed_at = Instant::now();
             }
             if started.elapsed() + POLL_INTERVAL > deadline || progressed_at.elapsed() > STATE_TIMEOUT {
-                return Err(ControlError::NotSettled {
-                    waited: started.elapsed(),
-                    completed: ack.completed,
-                    total: ack.total,
-                    route: ack.route.unwrap_or_else(|| "no route".to_owned()),
-                });
+                return Err(ack.not_settled(started.elapsed()));
             }
+            last = Some(ack);
             std::thread::sleep(POLL_INTERVAL);
         }
     }
 }
 
 impl SettleAck {
+    fn not_settled(self, waited: Duration) -> ControlError {
+        let route = self.route.unwrap_or_else(|| "no route".to_owned());
+        ControlError::NotSettled { waited, completed: self.completed, total: self.total, route }
+    }
+
     fn read(reply: &PickleValue) -> Result<Self, ControlError> {
         require_success("settle", reply)?;
         let wrong = |field| bad_reply("settle", field, reply);

@@ -4,7 +4,6 @@
 //! `A01_s1_w1.tif`, `plate1_A01_s1_w1.TIF`, `A01_s1_w1_thumb5C6E1D6A-....tif`, `A01_s001_w1_z001_t001.tif`.
 
 use super::{ParsedName, digits, parse_well, tiff_stem};
-use crate::PlateImage;
 
 /// Letters of a GUID as MetaXpress appends it.
 const GUID_LEN: usize = 36;
@@ -58,9 +57,8 @@ fn without_guid(stem: &str) -> &str {
     if is_guid { before.trim_end_matches('_') } else { stem }
 }
 
-/// The name that OpenHCS gives the file of a plane.
-pub fn file_name(image: &PlateImage) -> String {
-    let PlateImage { well, site, channel, z_index, timepoint, .. } = image;
+/// The name that OpenHCS gives the file of a plane: `A01_s001_w1_z001_t001.tif`.
+pub fn file_name(well: &str, site: i64, channel: i64, z_index: i64, timepoint: i64) -> String {
     format!("{well}_s{site:03}_w{channel}_z{z_index:03}_t{timepoint:03}.tif")
 }
 
@@ -139,11 +137,7 @@ mod tests {
             row in 0u8..32, column in 0u8..99, site in 0i64..9999, channel in 0i64..99, z in 0i64..9999, t in 0i64..9999,
         ) {
             let well = crate::WellPosition { row, column };
-            let image = PlateImage {
-                well: well.to_string().into(), site, channel, z_index: z, timepoint: t,
-                source: crate::plate::Source::Zarr { image: 0, index: [0; 3] },
-            };
-            let parsed = parse(&file_name(&image)).unwrap();
+            let parsed = parse(&file_name(&well.to_string(), site, channel, z, t)).unwrap();
             prop_assert_eq!(parsed.well, well);
             prop_assert_eq!([parsed.site, parsed.channel, parsed.z_index, parsed.timepoint], [site, channel, z, t].map(Some));
         }

@@ -24,6 +24,11 @@ pub struct ParsedName {
     pub is_thumbnail: bool,
 }
 
+/// Reads a name of an image file, of any microscope that we know; `None` when it has no known pattern.
+pub fn parse_image_name(name: &str) -> Option<ParsedName> {
+    imagexpress::parse(name).or_else(|| phenix::parse(name))
+}
+
 /// A run of 1 to 9 digits as a number. More digits name nothing that a microscope counts.
 pub(crate) fn digits(text: &str) -> Option<i64> {
     let plain = (1..=9).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());

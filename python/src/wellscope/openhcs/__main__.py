@@ -12,8 +12,8 @@ from .switch import KNOWN_VERSIONS, OPTIONS_VARIABLE, SWITCH_VARIABLE, is_switch
 
 
 def main() -> int:
-    """Print one line per question; 0 when OpenHCS would launch wellscope, else 1."""
-    reasons = []
+    """Print one line per question; 0 when OpenHCS launches wellscope here, else 1."""
+    reasons: list[str] = []
     hooked = any(getattr(finder, "__module__", None) == "_wellscope_openhcs" for finder in sys.meta_path)
     print(f"Python        {sys.executable}")
     print(f"hook          {'read at start of Python' if hooked else 'not read'}")
@@ -40,7 +40,7 @@ def main() -> int:
         reasons.append(str(error))
     for reason in reasons:
         print(f"! {reason}")
-    print(f"OpenHCS launches {'its own viewer' if reasons else 'wellscope'}.")
+    print("OpenHCS does not launch wellscope here." if reasons else "OpenHCS launches wellscope.")
     return 1 if reasons else 0
 
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from openhcs.runtime.viewer_protocol import DetachedViewerLaunchRequest
-from openhcs.runtime.zmq_application import OPENHCS_ENDPOINT_APPLICATION
-from pyqt_reactive.process_launch import BackgroundProcessLaunchPolicy
+from openhcs.runtime.viewer_protocol import DetachedViewerLaunchRequest  # type: ignore[import-not-found]
+from openhcs.runtime.zmq_application import OPENHCS_ENDPOINT_APPLICATION  # type: ignore[import-not-found]
+from pyqt_reactive.process_launch import BackgroundProcessLaunchPolicy  # type: ignore[import-not-found]
 
 from ..launch import find_viewer
 from .switch import OPTIONS_VARIABLE, is_switched_on
@@ -54,15 +54,15 @@ class WellscopeLaunchRequest(DetachedViewerLaunchRequest):  # type: ignore[misc]
         wellscope.errors.ViewerNotFound
             When the program is not there.
         """
-        return [find_viewer(), *self.viewer_options]
+        environment = self._environment()
+        command = [find_viewer(), *self.viewer_options]
+        if not (self.launch_context.graphical_session_available and has_display(environment)):
+            command.append("--headless")
+        return command + shlex.split(environment.get(OPTIONS_VARIABLE, ""))
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the viewer, detached from this process, in a window if its session has a display."""
-        environment = self.launch_context.child_environment(os.environ)
         command = self.command()
-        if not (self.launch_context.graphical_session_available and has_display(environment)):
-            command.append("--headless")
-        command += shlex.split(environment.get(OPTIONS_VARIABLE, ""))
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         self.log_file.write_bytes(b"")
         policy = BackgroundProcessLaunchPolicy.current(detached=True)
@@ -70,13 +70,17 @@ class WellscopeLaunchRequest(DetachedViewerLaunchRequest):  # type: ignore[misc]
         with open(self.log_file, "ab") as errors:
             return subprocess.Popen(
                 command,
-                env=environment,
+                env=self._environment(),
                 cwd=self.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
                 **policy.popen_arguments(),
             )
+
+    def _environment(self) -> dict[str, str]:
+        environment: dict[str, str] = self.launch_context.child_environment(os.environ)
+        return environment
 
 
 def launch_wellscope(visualizer: Any) -> None:
