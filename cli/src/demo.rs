@@ -190,7 +190,8 @@ fn make_plate(arguments: &DemoArguments, folder: &Path) -> Result<bool, DemoErro
     })?;
     let text = format!("plate with {} images in {}", plate.images(), folder.display());
     let text = if complete { text } else { "interrupted".to_owned() };
-    progress.finish(&text, &json!({"event": "plate_made", "images": plate.images(), "path": folder, "complete": complete}));
+    progress
+        .finish(&text, &json!({"event": "plate_made", "images": plate.images(), "path": folder, "complete": complete}));
     Ok(complete)
 }
 
