@@ -14,13 +14,18 @@ impl Interrupt {
     /// Listens for Ctrl-C, and SIGTERM where there is such a thing, from now on. Where that cannot be had, signals end the
     /// program as ever.
     pub fn listen() -> Self {
+        Self::listen_and(|| {})
+    }
+
+    /// As [`Interrupt::listen`], and calls `first` at the first signal.
+    pub fn listen_and(first: impl Fn() + Send + 'static) -> Self {
         let interrupt = Self::default();
         let asked = interrupt.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         if let Ok(runtime) = runtime {
             let thread = std::thread::Builder::new().name("wellscope-interrupt".to_owned());
             // The thread ends with the program.
-            let _ = thread.spawn(move || runtime.block_on(listen(asked)));
+            let _ = thread.spawn(move || runtime.block_on(listen(asked, first)));
         }
         interrupt
     }
@@ -31,11 +36,12 @@ impl Interrupt {
     }
 }
 
-async fn listen(interrupt: Interrupt) {
+async fn listen(interrupt: Interrupt, first: impl Fn()) {
     while signalled().await {
         if interrupt.0.swap(true, Ordering::Relaxed) {
             std::process::exit(INTERRUPTED.into());
         }
+        first();
         eprintln!("wellscope: ending after what has begun; once more ends at once");
     }
 }

@@ -5,8 +5,10 @@
 
 pub mod address;
 pub mod ctl;
+pub mod demo;
 pub mod interrupt;
 pub mod progress;
+pub mod run;
 pub mod stream;
 pub mod viewer_options;
 
@@ -17,6 +19,10 @@ use std::process::ExitCode;
 pub enum Command {
     /// Show a plate that lies on disk, in a viewer that runs or is started.
     Stream(stream::StreamArguments),
+    /// Run a pipeline of built-in steps over a plate, with a viewer.
+    Run(run::RunArguments),
+    /// Make a plate of synthetic cells and run a pipeline over it, with a viewer.
+    Demo(demo::DemoArguments),
     /// Ask a running viewer, or tell it what to show: state, settle, navigate, screenshot, shutdown, ...
     Ctl(ctl::CtlArguments),
 }
@@ -25,6 +31,8 @@ pub enum Command {
 pub fn run(command: Command) -> ExitCode {
     match command {
         Command::Stream(arguments) => stream::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Ctl(arguments) => ctl::run(&arguments),
     }
 }

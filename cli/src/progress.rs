@@ -73,6 +73,13 @@ impl Progress {
         }
     }
 
+    /// What only scripts want to know.
+    pub fn log(&self, event: &Value) {
+        if self.json {
+            print_json(event);
+        }
+    }
+
     /// Takes the bar away and says how it ended.
     pub fn finish(&self, text: &str, event: &Value) {
         self.bar.finish_and_clear();
