@@ -27,7 +27,7 @@ pub fn times(home: &Path, shape: Shape) -> anyhow::Result<(Duration, Duration)> 
     // The first rounds make the segments and map them.
     for round in 0..ROUNDS + 3 {
         let started = Instant::now();
-        let ticket = backend.save_batch(arrays.iter().map(Array2::view), &paths, &request)?;
+        let ticket = backend.save_batch(arrays.iter().map(|array| array.view()), &paths, &request)?;
         let saved = started.elapsed();
         ticket.wait(LIMIT)?;
         let started = Instant::now();

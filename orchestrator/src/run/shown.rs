@@ -268,6 +268,9 @@ impl Feeder {
             if pixels.ndim() == 3 {
                 image = image.color();
             }
+            if plane.labels {
+                image = image.labels();
+            }
             if let Some(spacing) = &self.spacing {
                 image = image.voxel_spacing(spacing.clone());
             }
