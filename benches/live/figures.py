@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from batches import batches, cost_per_batch, latency, receiver_copy
+from demo_run import demo_run
 from figure import Figure
 from memory import beyond_memory, bytes_per_byte, idle_memory
 from pipeline import pipeline
@@ -30,4 +31,5 @@ FIGURES: Mapping[str, Callable[[Bench], list[Figure]]] = {
     "idle-cpu": idle_cpu,
     "beyond-memory": beyond_memory,
     "pipeline": pipeline,
+    "demo-run": demo_run,
 }

@@ -36,6 +36,14 @@ class Bench:
         """Whether our viewer knows an option."""
         return f"{option} " in self._help or f"{option}\n" in self._help
 
+    def has_command(self, command: str) -> bool:
+        """Whether our program knows a command beside the viewer."""
+        return any(line.split()[:1] == [command] for line in self._help.splitlines())
+
+    def free_port(self) -> int:
+        """A port that no other viewer of this run has."""
+        return next(self._ports)
+
     def ours(self, *arguments: str) -> Wellscope:
         """Our viewer, on screen."""
         return Wellscope(self.binary, home=self.home, port=next(self._ports), arguments=arguments)

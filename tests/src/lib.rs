@@ -1,5 +1,6 @@
 //! What end-to-end tests share: a viewer in a process of its own, the real Python producers, displays and pictures.
 
+pub mod commands;
 pub mod display;
 pub mod incumbent;
 pub mod lifecycle;
