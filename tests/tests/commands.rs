@@ -70,6 +70,7 @@ fn a_streamed_plate_is_there_with_all_wells_channels_and_names() {
     let state = state(&place);
     assert_eq!((state.layers.len(), state.item_count), (1, IMAGES as u64), "{state:?}");
     let layer = &state.layers[0];
+    assert_eq!(layer.title, "plate");
     let well_labels = labels(layer, "well");
     assert_eq!(well_labels.len(), 3);
     assert!(well_labels[0].contains("A01") && well_labels[2].contains("A03"), "{well_labels:?}");

@@ -10,7 +10,7 @@ use wellscope_client::{
     openhcs_display_config,
 };
 use wellscope_plates::{AnyArray, Plate, PlateImage, with_array};
-use wellscope_protocol::batch::{ComponentDomain, DisplayConfig, VoxelSpacing};
+use wellscope_protocol::batch::{ComponentDomain, DisplayConfig, ProducerIdentity, VoxelSpacing};
 use wellscope_protocol::component::{ComponentMode, ComponentValue};
 
 use crate::interrupt::Interrupt;
@@ -213,10 +213,16 @@ impl<'a> Sending<'a> {
     fn request<'b>(&self, images: &'b [(&PlateImage, AnyArray)]) -> BatchRequest<'b> {
         let request = BatchRequest::new()
             .display_config(self.display_config.clone())
-            .identity(manual_identity())
+            .identity(self.identity())
             .names(self.transfer.plate.names.clone())
             .domain(self.domain.clone());
         images.iter().fold(request, |request, (image, pixels)| request.item(self.item(image, pixels)))
+    }
+
+    /// Images of a plate make a layer of their own, called as the plate is: two plates may be side by side in one viewer.
+    fn identity(&self) -> ProducerIdentity {
+        let name = self.transfer.plate.name.clone();
+        ProducerIdentity { output_key: name.clone(), projection_key: name, ..manual_identity() }
     }
 
     fn item<'b>(&self, image: &PlateImage, pixels: &'b AnyArray) -> RequestItem<'b> {
