@@ -33,6 +33,12 @@ fn request(addresses: Vec<Address>, step: &str, position: i64) -> SaveRequest {
     SaveRequest {
         identity: step_identity(step, position),
         names: [("channel".to_owned(), [("1".to_owned(), "DAPI".to_owned())].into())].into(),
+        // napari takes the last batch's word for all that it holds, so each batch names all values that there will be.
+        domain: [
+            ("channel".to_owned(), vec![1.into(), 2.into()]),
+            ("well".to_owned(), ["A01", "A02", "A03"].map(Into::into).to_vec()),
+        ]
+        .into(),
         ..SaveRequest::new(addresses)
     }
 }

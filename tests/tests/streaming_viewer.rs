@@ -70,7 +70,7 @@ fn images_arrive_by_shared_memory_and_by_frames() {
         for record in summaries {
             let path = record.get("path").and_then(PickleValue::as_str).unwrap();
             let site: f64 = path.strip_prefix("/p/").unwrap().strip_suffix(".tif").unwrap().parse().unwrap();
-            let summary = record.get("summary").unwrap();
+            let summary = record.get("summary").unwrap_or_else(|| panic!("{record}"));
             let range = ["min", "max"].map(|key| summary.get(key).and_then(PickleValue::as_f64).unwrap());
             assert_eq!(range, [site + 1.0, site + 1.0], "{path} by {transport} {pixels:?}");
         }
