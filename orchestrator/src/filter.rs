@@ -69,8 +69,11 @@ impl WellFilter {
     }
 }
 
+/// Tells whether a well is meant.
+type Matcher = Box<dyn Fn(&str) -> bool>;
+
 /// Whether a well is meant by one entry.
-fn matcher(entry: &str) -> Result<Box<dyn Fn(&str) -> bool>, FilterError> {
+fn matcher(entry: &str) -> Result<Matcher, FilterError> {
     let wrong = |reason: String| FilterError::Pattern { found: entry.to_owned(), reason };
     if let Some((first, last)) = entry.split_once(':') {
         let corner = |text: &str| WellPosition::parse(text.trim()).map_err(|error| wrong(error.to_string()));
