@@ -50,9 +50,9 @@ fn shape(geometry: ShapeGeometry, label: u32) -> Shape {
 
 fn find<'v>(layers: &'v [PickleValue], data_type: &str, step: &str) -> &'v PickleValue {
     let has_step =
-        |layer: &PickleValue| layer.get("producer_identities").is_some_and(|ids| ids.to_string().contains(step));
+        |layer: &PickleValue| layer.get("producer_identities").is_some_and(|ids| format!("{ids:?}").contains(step));
     let has_type =
-        |layer: &PickleValue| layer.get("data_types").is_some_and(|types| types.to_string().contains(data_type));
+        |layer: &PickleValue| layer.get("data_types").is_some_and(|types| format!("{types:?}").contains(data_type));
     let mut found = layers.iter().filter(|layer| has_type(layer) && has_step(layer));
     let layer = found.next().unwrap_or_else(|| panic!("no layer of {data_type} by {step} in {layers:#?}"));
     assert!(found.next().is_none(), "two layers of {data_type} by {step}");

@@ -45,6 +45,19 @@ fn assert_nothing_is_left() {
     }
 }
 
+/// The signal is on its way when `kill` returns; a thread that still runs would answer one more batch.
+fn wait_until_stopped(viewer: &ViewerProcess) {
+    let is_stopped = |task: std::io::Result<std::fs::DirEntry>| {
+        let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, fields)| fields.starts_with('T'))
+    };
+    let begun = Instant::now();
+    while !std::fs::read_dir(format!("/proc/{}/task", viewer.pid())).unwrap().all(is_stopped) {
+        assert!(begun.elapsed() < LIMIT, "it does not stop");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn item_count(viewer: &ViewerProcess) -> u64 {
     viewer.settle().unwrap();
     viewer.state().unwrap().get("component_item_count").and_then(PickleValue::as_u64).unwrap()
@@ -70,8 +83,8 @@ fn images_arrive_by_shared_memory_and_by_frames() {
         for record in summaries {
             let path = record.get("path").and_then(PickleValue::as_str).unwrap();
             let site: f64 = path.strip_prefix("/p/").unwrap().strip_suffix(".tif").unwrap().parse().unwrap();
-            let summary = record.get("summary").unwrap_or_else(|| panic!("{record}"));
-            let range = ["min", "max"].map(|key| summary.get(key).and_then(PickleValue::as_f64).unwrap());
+            let number = |key| record.get(key).and_then(PickleValue::as_f64).unwrap_or_else(|| panic!("{record:?}"));
+            let range = ["min", "max"].map(number);
             assert_eq!(range, [site + 1.0, site + 1.0], "{path} by {transport} {pixels:?}");
         }
         let losses = backend.close(LIMIT);
@@ -129,6 +142,7 @@ fn a_viewer_that_hangs_delays_nobody_beyond_the_patience_and_is_streamed_to_agai
     let backend = StreamingBackend::connect(config).unwrap();
     save(&backend, 0, 64).unwrap().wait(LIMIT).unwrap();
     signal(&viewer, "-STOP");
+    wait_until_stopped(&viewer);
     let begun = Instant::now();
     let tickets: Vec<Ticket> = (1..200).filter_map(|site| save(&backend, site, 64).ok()).collect();
     // A wait of its own for each batch at the bound would be a minute.
