@@ -121,7 +121,7 @@ fn napari_takes_images_labels_shapes_and_points_and_says_so() {
     let summaries = smooth.get("payload_summaries").and_then(PickleValue::items).unwrap();
     let of = |path: &str| {
         let is_it = |summary: &&PickleValue| summary.get("path").and_then(PickleValue::as_str) == Some(path);
-        let summary = summaries.iter().find(is_it).and_then(|record| record.get("summary"));
+        let summary = summaries.iter().find(is_it);
         let summary = summary.unwrap_or_else(|| panic!("{path} is not in {summaries:#?}"));
         ["min", "max"].map(|key| summary.get(key).and_then(PickleValue::as_f64).unwrap())
     };
@@ -129,7 +129,7 @@ fn napari_takes_images_labels_shapes_and_points_and_says_so() {
     assert_eq!(of("/p/A03_2.tif"), [600.0, 600.0 + 32.0 * 48.0 - 1.0]);
 
     let segmented = find(layers, "image", "Segment");
-    let summary = segmented.get("payload_summaries").and_then(PickleValue::items).unwrap()[0].get("summary").unwrap();
+    let summary = &segmented.get("payload_summaries").and_then(PickleValue::items).unwrap()[0];
     assert_eq!(summary.get("nonzero_count").and_then(PickleValue::as_u64), Some(16 * 24), "{summary}");
     assert_eq!(find(layers, "shapes", "Segment").get("item_count").and_then(PickleValue::as_u64), Some(1));
     assert_eq!(find(layers, "points", "Segment").get("item_count").and_then(PickleValue::as_u64), Some(1));
