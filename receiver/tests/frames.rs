@@ -50,6 +50,9 @@ fn reply_ahead(dealer: &zmq::Socket) -> Value {
     serde_json::from_slice(&frames[1]).unwrap()
 }
 
+/// Images of a batch, its binary frames, and what the refusal says.
+type Case<'a> = (Vec<Value>, Vec<&'a [u8]>, &'a str);
+
 #[test]
 fn the_pong_says_what_is_taken() {
     let viewer = start(Transport::Ipc);
@@ -134,7 +137,7 @@ fn a_dealer_that_sends_ahead_is_answered_in_its_order() {
 fn frames_that_do_not_fit_refuse_the_batch_by_name() {
     let viewer = start(Transport::Ipc);
     let four = |frames: &[usize]| framed(frames, &[2, 2], "uint8");
-    let cases: Vec<(Vec<Value>, Vec<&[u8]>, &str)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         (vec![four(&[0])], vec![], "binary frame 0, the message has 0"),
         (vec![four(&[1])], vec![&[0; 4]], "binary frame 1, the message has 1"),
         (vec![four(&[0]), four(&[0])], vec![&[0; 4]], "images[0] uses already"),

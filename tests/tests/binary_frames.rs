@@ -103,7 +103,10 @@ fn a_producer_that_sends_ahead_fills_its_own_queue_and_not_the_viewers_memory() 
     let (sender, answered) = std::sync::mpsc::channel();
     let delimited = |number: usize| {
         // The same place again and again, so that planes are replaced.
-        let sent = message(json!([image("A01", (number % 2) as i64, &[4096, 4096], "uint8", &[0])]), &[pixels.clone()]);
+        let sent = message(
+            json!([image("A01", (number % 2) as i64, &[4096, 4096], "uint8", &[0])]),
+            std::slice::from_ref(&pixels),
+        );
         std::iter::once(Vec::new()).chain(sent).collect::<Vec<_>>()
     };
     producer.set_sndhwm(2).unwrap();
