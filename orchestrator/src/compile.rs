@@ -57,6 +57,8 @@ pub struct CompiledPlan {
     pub pipeline: String,
     /// Name of the plate.
     pub plate: String,
+    /// Where the plate lies. Viewers keep layers of different plates apart by it.
+    pub plate_root: PathBuf,
     /// Wells that are processed, in natural order.
     pub wells: Vec<String>,
     /// Folder of all output.
@@ -227,6 +229,7 @@ pub fn compile(
     Ok(CompiledPlan {
         pipeline: pipeline.name.clone(),
         plate: plate.name.clone(),
+        plate_root: plate.root.clone(),
         wells: chosen,
         output_folder,
         steps,

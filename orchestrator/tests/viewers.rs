@@ -182,6 +182,15 @@ fn a_run_shows_what_is_kept_and_the_next_run_uses_the_same_viewer() {
         assert_eq!(ready(&events), [false, true]);
         assert_eq!(control().ping(PING_TIMEOUT).unwrap().process, process);
         assert_eq!(lost(&events), 0);
+
+        // A second plate of the same name and wells takes no place of the first one's images.
+        let other = self::plate(&home.join("other"));
+        assert_eq!(other.name, plate.name);
+        carried_out(&pipeline(true), &other, &options);
+        control().settle(Duration::from_secs(30)).unwrap();
+        let state = control().viewer_state(&Default::default()).unwrap();
+        // clear_state, with which a run begins, forgets items and leaves what is shown.
+        assert_eq!((state.layers.len(), state.item_count), (6, expected));
     });
 }
 

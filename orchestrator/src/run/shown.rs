@@ -120,7 +120,11 @@ impl Viewers {
         let path = |plane: &Plane| context.outputs.path_of(step, plane).to_string_lossy().into_owned();
         let shown = Shown {
             stream: stream.clone(),
-            identity: step_identity(plan.name.clone(), i64::try_from(step).unwrap_or(i64::MAX)),
+            // Without the scope, the same well of another plate would take its place in the viewer.
+            identity: ProducerIdentity {
+                step_scope_id: Some(context.plan.plate_root.to_string_lossy().into_owned()),
+                ..step_identity(plan.name.clone(), i64::try_from(step).unwrap_or(i64::MAX))
+            },
             planes: planes.iter().map(|plane| (path(plane), plane.clone())).collect(),
             bytes,
         };
