@@ -4,14 +4,14 @@
 //! stays in memory shows nothing, whatever it declares, and the plan says so.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use wellscope_client::{OPENHCS_COMPONENTS, ViewerEndpoint};
 use wellscope_plates::Plate;
 use wellscope_protocol::component::ComponentValue;
 
-use crate::config::{Backend, Level, Materialization, Streaming, TransportName};
+use crate::config::{Backend, Level, Materialization, Streaming, TransportName, is_this_machine};
 use crate::filter::{FilterError, WellFilter};
 use crate::pipeline::{Functions, Pipeline, Step};
 
@@ -34,10 +34,19 @@ impl PlateSummary {
         let others = OPENHCS_COMPONENTS.iter().filter(|name| **name != "well");
         Self {
             name: plate.name.clone(),
-            root: plate.root.clone(),
+            root: named_path(&plate.root),
             wells: plate.wells().iter().map(|well| well.to_string()).collect(),
             values: others.map(|name| ((*name).to_owned(), plate.values(name))).collect(),
         }
+    }
+}
+
+/// A path that ends in a name, so that there is a place beside it: "." does not.
+fn named_path(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    match absolute.file_name() {
+        Some(_) => absolute,
+        None => std::fs::canonicalize(&absolute).unwrap_or(absolute),
     }
 }
 
@@ -48,6 +57,8 @@ pub struct CompiledPlan {
     pub pipeline: String,
     /// Name of the plate.
     pub plate: String,
+    /// Where the plate lies. Viewers keep layers of different plates apart by it.
+    pub plate_root: PathBuf,
     /// Wells that are processed, in natural order.
     pub wells: Vec<String>,
     /// Folder of all output.
@@ -192,7 +203,8 @@ pub fn compile(
         plate.root.file_name().map_or_else(|| plate.name.clone(), |name| name.to_string_lossy().into_owned());
     let output_folder =
         output.folder.clone().unwrap_or_else(|| plate.root.with_file_name(format!("{plate_folder}{suffix}")));
-    if output_folder.starts_with(&plate.root) {
+    let absolute = std::path::absolute(&output_folder);
+    if absolute.as_deref().unwrap_or(&output_folder).starts_with(&plate.root) {
         problems.push(format!(
             "the output folder lies in the plate; needed a folder beside it, so that outputs are never read as images of the plate. Folder: {output_folder:?}"
         ));
@@ -217,6 +229,7 @@ pub fn compile(
     Ok(CompiledPlan {
         pipeline: pipeline.name.clone(),
         plate: plate.name.clone(),
+        plate_root: plate.root.clone(),
         wells: chosen,
         output_folder,
         steps,
@@ -347,7 +360,19 @@ impl Compiler<'_> {
 
     /// The viewer at an address, once; two steps that want it otherwise are a problem.
     fn viewer(&mut self, position: usize, config: &Streaming, problems: &mut Vec<String>) -> usize {
-        let same = |viewer: &RequiredViewer| viewer.host == config.host && viewer.port == config.port;
+        let same_host = |viewer: &RequiredViewer| {
+            viewer.host == config.host || (is_this_machine(&viewer.host) && is_this_machine(&config.host))
+        };
+        let same = |viewer: &RequiredViewer| same_host(viewer) && viewer.port == config.port;
+        let meets = |viewer: &&RequiredViewer| same_host(viewer) && viewer.port.abs_diff(config.port) == 1000;
+        if let Some(other) = self.viewers.iter().find(meets) {
+            problems.push(format!(
+                "streaming.port is {} and that of step {} is {}: one's control port (1000 above) would be the other's data port",
+                config.port,
+                other.steps.first().map_or(0, |step| step + 1),
+                other.port
+            ));
+        }
         let Some(index) = self.viewers.iter().position(same) else {
             self.viewers.push(RequiredViewer {
                 host: config.host.clone(),

@@ -71,6 +71,28 @@ pub struct StreamingLevel {
     /// Colormap of the layers, by the names of napari. Default: gray.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub colormap: Option<String>,
+    /// What becomes of images that differ in size. Default: pad_to_max.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variable_size: Option<SizeRule>,
+}
+
+/// How images of different sizes are shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SizeRule {
+    /// Each at its own extent, from the common origin.
+    PadToMax,
+    /// A layer per well.
+    SeparateLayers,
+}
+
+impl From<SizeRule> for VariableSize {
+    fn from(rule: SizeRule) -> Self {
+        match rule {
+            SizeRule::PadToMax => Self::PadToMax,
+            SizeRule::SeparateLayers => Self::SeparateLayers,
+        }
+    }
 }
 
 /// How a component is shown.
@@ -166,6 +188,8 @@ pub struct Streaming {
     pub order: Vec<String>,
     /// Colormap.
     pub colormap: String,
+    /// Images that differ in size.
+    pub variable_size: SizeRule,
 }
 
 impl Streaming {
@@ -179,7 +203,7 @@ impl Streaming {
             component_modes: OPENHCS_COMPONENTS.iter().map(|name| ((*name).to_owned(), mode(name))).collect(),
             component_order: self.order.clone(),
             colormap: self.colormap.clone(),
-            variable_size: VariableSize::PadToMax,
+            variable_size: self.variable_size.into(),
         }
     }
 }
@@ -193,6 +217,11 @@ pub struct Materialization {
     pub folder: String,
     /// Which wells; `None`: all.
     pub well_filter: Option<WellFilter>,
+}
+
+/// Whether a name is this machine's own.
+pub(crate) fn is_this_machine(host: &str) -> bool {
+    matches!(host, "localhost" | "127.0.0.1" | "::1")
 }
 
 impl StreamingLevel {
@@ -210,6 +239,7 @@ impl StreamingLevel {
             modes,
             order: self.order.clone().or_else(|| above.order.clone()),
             colormap: self.colormap.clone().or_else(|| above.colormap.clone()),
+            variable_size: self.variable_size.or(above.variable_size),
         }
     }
 
@@ -219,8 +249,7 @@ impl StreamingLevel {
             return None;
         }
         let host = self.host.unwrap_or_else(|| "localhost".to_owned());
-        let here = matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1");
-        let default = if here && !cfg!(windows) { TransportName::Ipc } else { TransportName::Tcp };
+        let default = if is_this_machine(&host) && !cfg!(windows) { TransportName::Ipc } else { TransportName::Tcp };
         Some(Streaming {
             well_filter: self.well_filter,
             port: self.port.unwrap_or(5555),
@@ -230,6 +259,7 @@ impl StreamingLevel {
             modes: self.modes,
             order: self.order.unwrap_or_else(|| OPENHCS_COMPONENTS.map(str::to_owned).to_vec()),
             colormap: self.colormap.unwrap_or_else(|| "gray".to_owned()),
+            variable_size: self.variable_size.unwrap_or(SizeRule::PadToMax),
         })
     }
 

@@ -9,6 +9,7 @@ use wellscope_orchestrator::functions::FunctionOutput;
 use wellscope_orchestrator::{
     Backend, CompiledPlan, Pipeline, PlateSummary, ReadBackend, Step, WellFilter, compile, step_function,
 };
+use wellscope_plates::{AnyArray, Plate, TiffMetadata, write_tiff};
 
 const WELLS: [&str; 4] = ["A01", "A02", "B01", "B02"];
 
@@ -176,6 +177,41 @@ fn everything_wrong_is_told_at_once() {
     assert!(
         compile(&Pipeline::new("p"), &plate(), &Level::default(), None).unwrap_err().to_string().contains("no steps")
     );
+}
+
+#[test]
+fn names_of_this_machine_are_one_viewer_and_ports_that_meet_are_a_problem() {
+    let shown = |host: &str, port| {
+        let stream = StreamingLevel { host: Some(host.into()), port: Some(port), ..Default::default() };
+        step("a").output(Backend::Disk).stream(stream)
+    };
+    let plan = compiled(&Pipeline::new("p").step(shown("localhost", 5555)).step(shown("127.0.0.1", 5555)));
+    assert_eq!(plan.required_viewers.len(), 1);
+    let meeting = Pipeline::new("p").step(shown("localhost", 5555)).step(shown("localhost", 6555));
+    let error = compile(&meeting, &plate(), &Level::default(), None).unwrap_err().to_string();
+    assert!(error.contains("step 2 (a): streaming.port is 6555 and that of step 1 is 5555"), "{error}");
+    compiled(&Pipeline::new("p").step(shown("localhost", 5555)).step(shown("scope", 6555)));
+}
+
+#[test]
+fn output_lies_beside_a_plate_that_is_named_by_a_dot() {
+    let here = PlateSummary::of(&opened("."));
+    let folder = std::env::current_dir().unwrap();
+    let name = format!("{}_outputs", folder.file_name().unwrap().to_string_lossy());
+    assert_eq!(here.root, folder);
+    let plate = PlateSummary { root: here.root, ..plate() };
+    let plan = compile(&Pipeline::new("p").step(step("a")), &plate, &Level::default(), None).unwrap();
+    assert_eq!(plan.output_folder, folder.with_file_name(name));
+}
+
+/// A plate of one image, by another path.
+fn opened(root: &str) -> Plate {
+    let folder = tempfile::tempdir().unwrap();
+    let pixels = AnyArray::from_values(&[1, 1], vec![0u8]).unwrap();
+    write_tiff(folder.path().join("A01_s1_w1.tif"), &pixels, &TiffMetadata::default()).unwrap();
+    let mut plate = Plate::open(folder.path()).unwrap();
+    plate.root = root.into();
+    plate
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use wellscope_orchestrator::config::{Level, MaterializationLevel};
-use wellscope_orchestrator::functions::FunctionOutput;
+use wellscope_orchestrator::functions::{FunctionOutput, Table};
 use wellscope_orchestrator::{
     Backend, CancelToken, Event, Functions, Pipeline, PlateSummary, RunOptions, Step, StepFunction, Summary,
     WellFilter, WellOutcome, compile, run, step_function,
@@ -232,4 +232,39 @@ fn built_in_steps_leave_labels_tables_and_outlines() {
     let labels = made.read(&made.images[0]).unwrap();
     assert_eq!(labels.element_type(), ElementType::I32);
     assert_eq!(labels.to_f32().iter().copied().fold(0.0, f32::max), 2.0);
+}
+
+#[test]
+fn results_of_a_step_in_memory_are_written_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let plate = plate(folder.path());
+    let counts = step_function("count", |stack, _| {
+        let table = Table { columns: vec!["count".into()], rows: vec![vec![7.0]] };
+        Ok(FunctionOutput { table: Some(table), ..FunctionOutput::planes(stack.clone()) })
+    });
+    let pipeline = Pipeline::new("p").step(Step::new("count", counts)).step(Step::new("last", plus_one()));
+    assert_eq!(carried_out(&pipeline, &plate, &RunOptions::default()).wells_done(), 4);
+    let results = files(&folder.path().join("plate_outputs/results/01"));
+    assert_eq!(results.len(), 4 * 2 * 3, "one per well, channel and z; sites are stacked");
+    assert_eq!(std::fs::read_to_string(&results[0]).unwrap(), "count\n7\n");
+}
+
+#[test]
+fn a_run_whose_wells_all_fail_ends_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let plate = plate(folder.path());
+    let fails = step_function("fails", |_, _| Err("there is no light".into()));
+    let ended: Arc<Mutex<Vec<String>>> = Arc::default();
+    let note = Arc::clone(&ended);
+    let on_event = Arc::new(move |event: &Event| {
+        if let Event::WellEnded { well } = event {
+            note.lock().unwrap().push(well.well.clone());
+        }
+    });
+    let pipeline = Pipeline::new("p").step(Step::new("fails", fails).output(Backend::Zarr));
+    let summary = carried_out(&pipeline, &plate, &RunOptions { on_event, ..RunOptions::default() });
+    assert_eq!((summary.wells_done(), summary.wells_failed().count()), (0, 4));
+    assert_eq!(ended.lock().unwrap().len(), 4);
+    let WellOutcome::Failed { error, .. } = &summary.wells[0].outcome else { panic!() };
+    assert!(error.starts_with("fails: there is no light. First plane: A01_s001_w1_z001_t001"), "{error}");
 }

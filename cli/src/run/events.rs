@@ -56,7 +56,7 @@ impl Telling {
             }
             Event::ViewerLost { port, reason } => {
                 let json = json!({"event": "viewer_lost", "port": port, "reason": reason});
-                self.progress.tell(&format!("no viewer on port {port}, the run goes on without: {reason}"), &json);
+                self.progress.tell(&format!("viewer on port {port} misses images, the run goes on: {reason}"), &json);
             }
         }
     }

@@ -3,6 +3,7 @@
 //! A viewer can cost a run nothing but the copies of what it shows: viewers start while the first wells are read, each has a thread that
 //! sends, and what it cannot take is counted, never waited for.
 
+mod feeder;
 mod output;
 mod shown;
 mod summary;
@@ -78,7 +79,7 @@ pub enum Event {
         /// Whether it has no window.
         headless: bool,
     },
-    /// A viewer cannot be had, or is gone. Said once; the run goes on without.
+    /// Something was not shown: the viewer cannot be had, is gone, is too slow, or refused it. Said once; the run goes on.
     ViewerLost {
         /// Its data port.
         port: u16,
@@ -230,7 +231,11 @@ fn run_wells(context: &Arc<Context>) -> Result<Vec<WellSummary>, RunError> {
         for (well, task) in tasks {
             wells.push(match task.await {
                 Ok(summary) => summary,
-                Err(error) => WellSummary::panicked(well, &error.to_string()),
+                Err(error) => {
+                    let summary = WellSummary::panicked(well, &error.to_string());
+                    context.tell(&Event::WellEnded { well: summary.clone() });
+                    summary
+                }
             });
         }
         Ok(wells)

@@ -65,10 +65,8 @@ impl Outputs {
         for place in [places.main.as_ref(), checkpoint].into_iter().flatten() {
             written += place.write(well, &made.planes, &self.plate)?;
         }
-        if written > 0 {
-            written += write_results(&places.results, made)?;
-        }
-        Ok(written)
+        // Tables and outlines are results: they are written wherever the pixels go.
+        Ok(written + write_results(&places.results, made)?)
     }
 
     /// The path that a plane has or would have among the outputs: what viewers show in their tables.
