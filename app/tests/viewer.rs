@@ -3,10 +3,10 @@
 
 mod common;
 
-use common::{Sent, SentPayload, at, batch, batch_with, config, drawn, flat, go, take};
+use common::{Sent, SentPayload, at, batch, batch_as, batch_with, config, drawn, flat, go, take};
 use wellscope::viewer::Viewer;
 use wellscope::viewer::command::ViewCommand;
-use wellscope_protocol::batch::{ComponentDomain, ComponentNames};
+use wellscope_protocol::batch::{ComponentDomain, ComponentNames, ProducerIdentity};
 use wellscope_protocol::control::{ControlReply, ControlRequest, NavigateOptions, StateOptions};
 
 fn layer_id(viewer: &Viewer, place: usize) -> wellscope::viewer::layer::LayerId {
@@ -202,11 +202,55 @@ fn clear_state_keeps_the_picture_until_the_route_sends_again() {
     assert_eq!(drawn(&viewer), [2], "still visible");
     let state = viewer.state(&StateOptions::default());
     assert_eq!((state.component_group_count, state.component_item_count), (0, 0), "but no longer accumulated");
+    let layer = &state.layers[0];
+    let counts = (layer.item_count, layer.component_value_count, layer.payload_summary_count);
+    assert_eq!(counts, (0, 0, 0), "its items are forgotten");
+    assert!(layer.visible && !layer.data_shape.is_empty(), "its picture is told of");
+    assert_eq!(layer.producer_identities.len(), 1, "and whose it is");
     take(&mut viewer, batch(vec![flat("A01", 1, 3)]));
     assert_eq!(drawn(&viewer), [3], "the old run's B02 is gone");
     assert_eq!(viewer.axes.sliders().count(), 0);
     take(&mut viewer, batch(vec![flat("B02", 1, 4)]));
     assert_eq!(drawn(&viewer), [4], "the slider returns to the well that the user chose");
+}
+
+#[test]
+fn the_next_submission_of_a_pipeline_takes_over_its_layers_with_their_settings() {
+    let mut viewer = Viewer::default();
+    let submitted = |plate: &str, submission: &str, values: &[u16]| {
+        let sent: Vec<Sent> = values.iter().map(|value| flat("A01", i64::from(*value), *value)).collect();
+        let paths = vec![String::new(); sent.len()];
+        let scope = format!("{plate}::pipeline::submission_{submission}::step_0");
+        batch_as(sent, |identity| ProducerIdentity { step_scope_id: Some(scope.clone()), ..identity }, &paths)
+    };
+    take(&mut viewer, submitted("/plate", "7f31", &[1, 2]));
+    take(&mut viewer, batch(vec![Sent { step: "Other", ..flat("A01", 1, 9) }]));
+    let layer = layer_id(&viewer, 0);
+    viewer.apply(ViewCommand::SetContrast(layer, [12.0, 34.0]));
+    go(&mut viewer, "channel", 1);
+    // Without `clear_state` nobody said that a new run begins: both are kept.
+    take(&mut viewer, submitted("/plate", "7f32", &[1]));
+    assert_eq!(viewer.layers.len(), 3);
+
+    viewer.clear_state();
+    take(&mut viewer, submitted("/plate 2", "7f33", &[1]));
+    assert_eq!(viewer.layers.len(), 4, "another plate has layers of its own");
+    viewer.clear_state();
+    take(&mut viewer, submitted("/plate", "7f34", &[1]));
+    let keys: Vec<&str> = viewer.layers.keys().map(String::as_str).collect();
+    assert_eq!(keys.len(), 4);
+    assert!(keys[2].contains("submission_7f34"), "the one shown last: {keys:?}");
+    assert_eq!(viewer.layers[2].route_key, keys[2]);
+
+    viewer.apply(ViewCommand::Remove(layer_id(&viewer, 2)));
+    take(&mut viewer, submitted("/plate", "7f35", &[1]));
+    let (key, first) = viewer.layers.get_index(0).unwrap();
+    assert!(key.contains("submission_7f35"), "{key}");
+    assert_eq!((first.id, first.title.as_str()), (layer, "1. Blur"));
+    assert_eq!(first.identities.len(), 1, "those of the run before are gone");
+    let draws = viewer.resolve(&mut Default::default()).draws;
+    let draw = draws.iter().find(|draw| draw.layer == layer.0).unwrap();
+    assert_eq!(draw.contrast_limits, [12.0, 34.0]);
 }
 
 #[test]

@@ -29,7 +29,10 @@ fn in_own_home(test: &str, body: impl FnOnce(&Path)) {
     }
     let home = tempfile::Builder::new().prefix("ws").tempdir().unwrap();
     let mut again = Command::new(std::env::current_exe().unwrap());
-    again.args(["--exact", test, "--nocapture"]).env_remove("XDG_DATA_HOME");
+    again.args(["--exact", test, "--nocapture"]);
+    for variable in ["XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"] {
+        again.env_remove(variable);
+    }
     let status = again.env("HOME", home.path()).env("WELLSCOPE_TEST_OWN_HOME", home.path()).status().unwrap();
     assert!(status.success(), "see above");
 }

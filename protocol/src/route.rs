@@ -4,6 +4,7 @@
 //! the incumbent (openhcs 0.8.6 for items with a `producer_identity`, polystore 0.1.9's and openhcs 0.1.0's viewers for
 //! older items), because clients ask for layers by them.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -117,6 +118,21 @@ pub fn route_of(item: &Item, config: &DisplayConfig) -> Result<Route, RouteError
         }
     };
     Ok(Route { key: RouteKey(key), title, layer_values, stack_components, kind })
+}
+
+impl RouteKey {
+    /// The key without the number that OpenHCS 0.8.6 gives to each submission of a pipeline: equal for the same step of the same
+    /// plate in every run. The number is the address of the pipeline's object in its process
+    /// (`<plate>::pipeline::submission_<hex>::<step>` in `step_scope_id`), so it never comes again on purpose.
+    pub fn without_submission(&self) -> Cow<'_, str> {
+        const MARK: &str = "::pipeline::submission_";
+        let Some(number) = self.0.find(MARK).map(|start| start + MARK.len()) else { return Cow::Borrowed(&self.0) };
+        let digits = self.0[number..].bytes().take_while(u8::is_ascii_hexdigit).count();
+        if digits == 0 || !self.0[number + digits..].starts_with("::") {
+            return Cow::Borrowed(&self.0);
+        }
+        Cow::Owned([&self.0[..number], &self.0[number + digits..]].concat())
+    }
 }
 
 /// Which viewer's rules an item falls under.
@@ -325,6 +341,25 @@ mod tests {
         let image = route(&capture("G3_polystore-0.2.19/batch3_uint16_2d.json"), 0);
         assert_eq!(image.key.0, "origin_pipeline_kind_main_projection_main_step_0_scope_scope-1_name_Gaussian_Blur");
         assert_eq!(image.title, "1. Gaussian Blur");
+    }
+
+    #[test]
+    fn runs_of_one_pipeline_differ_in_the_number_of_their_submission_only() {
+        let key = |text: &str| RouteKey(text.to_owned()).without_submission().into_owned();
+        let first = "step_0_scope__tmp_plate::pipeline::submission_7f2a90::step_0_name_Blur_channel_1";
+        assert_eq!(key(first), key(&first.replace("7f2a90", "60c18")));
+        for other in [
+            &first.replace("step_0_name", "step_1_name"),
+            &first.replace("_tmp_plate", "_tmp_other"),
+            &first.replace("channel_1", "channel_2"),
+        ] {
+            assert_ne!(key(first), key(other));
+        }
+        for whole in
+            ["step_0_name_Blur", "scope_x::pipeline::submission_::step_0", "x::pipeline::submission_7f2a90x::y"]
+        {
+            assert_eq!(key(whole), whole);
+        }
     }
 
     #[test]

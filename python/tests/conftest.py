@@ -16,7 +16,8 @@ import pytest
 # Before wellscope is imported anywhere: sockets, locks and logs lie below HOME. Unix sockets need a short path.
 _HOME = tempfile.mkdtemp(prefix="ws", dir="/tmp" if os.name != "nt" else None)
 os.environ["HOME"] = _HOME
-os.environ.pop("XDG_DATA_HOME", None)
+for _variable in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+    os.environ.pop(_variable, None)
 for _display in ("DISPLAY", "WAYLAND_DISPLAY"):
     os.environ.pop(_display, None)
 if "WELLSCOPE_TEST_VIEWER" in os.environ:

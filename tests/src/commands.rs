@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
+use crate::home::InHome;
 use crate::lifecycle::Place;
 use crate::viewer::binary;
 
@@ -37,9 +38,8 @@ pub fn start(place: &Place, words: &[&str]) -> anyhow::Result<Child> {
     let program = binary()?;
     Ok(Command::new(&program)
         .args(words)
-        .env("HOME", place.home.path())
+        .in_home(place.home.path())
         .env("WELLSCOPE_VIEWER", &program)
-        .env_remove("XDG_DATA_HOME")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

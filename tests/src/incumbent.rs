@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use wellscope_client::{ControlClient, Transport, ViewerEndpoint};
 
 use crate::display::Display;
+use crate::home::InHome;
 use crate::viewer::free_port;
 
 /// Environment variable that names a Python with OpenHCS and napari: `make_incumbent_venv` of scripts/setup.sh.
@@ -45,7 +46,7 @@ impl Incumbent {
         let child = Command::new(python)
             .arg(script)
             .args(["--port", &endpoint.port.to_string(), "--transport", "ipc"])
-            .env("HOME", home.path())
+            .in_home(home.path())
             .env("XDG_RUNTIME_DIR", home.path())
             .env("DISPLAY", &display.name)
             .env_remove("WAYLAND_DISPLAY")

@@ -2,6 +2,7 @@
 
 pub mod commands;
 pub mod display;
+pub mod home;
 pub mod incumbent;
 pub mod lifecycle;
 pub mod openhcs;

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use tempfile::TempDir;
 use wellscope_client::{EndpointNaming, Transport, Viewer, ViewerConfig, ViewerEndpoint};
 
+use crate::home::InHome;
 use crate::viewer::{binary, free_port};
 
 /// How long anything may take. Generous: the machine may be busy with a build.
@@ -77,8 +78,7 @@ impl Place {
             .arg(format!("transport={transport}"))
             .arg(format!("program={}", program.display()))
             .args(arguments)
-            .env("HOME", self.home.path())
-            .env_remove("XDG_DATA_HOME")
+            .in_home(self.home.path())
             .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

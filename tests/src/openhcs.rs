@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::home::InHome;
 use crate::viewer::{binary, free_port};
 
 /// Environment variable that names the interpreter of an OpenHCS that runs pipelines, without napari.
@@ -125,10 +126,9 @@ impl Workstation {
         let output = Command::new(python)
             .arg(script)
             .args(arguments)
-            .env("HOME", self.home.path())
+            .in_home(self.home.path())
             .env("PYTHONPATH", python_path(installed, &producers)?)
             .env("WELLSCOPE_VIEWER", binary()?)
-            .env_remove("XDG_DATA_HOME")
             .env_remove("DISPLAY")
             .env_remove("WAYLAND_DISPLAY")
             .envs(environment.iter().copied())

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 use serde_json::Value;
 
+use crate::home::InHome;
 use crate::viewer::ViewerProcess;
 
 /// Which released packages send.
@@ -133,7 +134,7 @@ impl ViewerProcess {
         let mut child = Command::new(python)
             .arg(folder.join(script))
             .args(arguments)
-            .env("HOME", self.home.path())
+            .in_home(self.home.path())
             .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

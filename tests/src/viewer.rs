@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use tempfile::TempDir;
 
+use crate::home::InHome;
+
 /// How long a viewer may take to serve. Generous: the machine may be busy with a build.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -83,7 +85,7 @@ impl ViewerProcess {
         let child = Command::new(binary()?)
             .args(["--port", &port.to_string(), "--transport", transport])
             .args(arguments)
-            .env("HOME", home.path())
+            .in_home(home.path())
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)

@@ -10,6 +10,7 @@ use wellscope_plates::{
     AnyArray, FieldPlane, OmeZarrPlateWriter, Plate, TiffMetadata, VoxelSizeUm, ZarrPlateOptions, write_tiff,
 };
 use wellscope_tests::commands::{Ended, command, ended, files, start, text};
+use wellscope_tests::home::InHome;
 use wellscope_tests::lifecycle::{Place, runs, signal, wait_for};
 
 /// Wells x sites x channels x planes of the plates here.
@@ -260,7 +261,8 @@ fn a_demo_without_a_folder_leaves_nothing_behind() {
     let program = wellscope_tests::viewer::binary().unwrap();
     let output = std::process::Command::new(program)
         .args(words)
-        .envs([("HOME", place.home.path()), ("TMPDIR", &temporary)])
+        .in_home(place.home.path())
+        .env("TMPDIR", &temporary)
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));

@@ -8,6 +8,7 @@ use std::process::Command;
 use ndarray::Array2;
 use serde_json::Value;
 use wellscope_client::{BatchRequest, ImageItem, step_identity};
+use wellscope_tests::home::InHome;
 use wellscope_tests::lifecycle::runs;
 use wellscope_tests::viewer::{ViewerProcess, binary};
 
@@ -28,7 +29,7 @@ fn ctl(viewer: &ViewerProcess, arguments: &[&str]) -> Said {
     let output = Command::new(binary().unwrap())
         .args(["ctl", "--port", &viewer.port.to_string(), "--transport", viewer.transport])
         .args(arguments)
-        .env("HOME", viewer.home.path())
+        .in_home(viewer.home.path())
         .current_dir(viewer.home.path())
         .output()
         .unwrap();

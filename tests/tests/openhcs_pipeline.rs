@@ -130,10 +130,20 @@ fn the_orchestrator_launches_wellscope_shows_both_steps_and_leaves_it_open() {
     let log = workstation.viewer_log();
     assert_eq!(log.matches("listening").count(), 1, "each line is logged once:\n{log}");
 
-    // The next run finds the viewer that is there.
+    // The next run finds the viewer that is there, and each step the layer that it had, with what the user set.
+    let route = layer(&state, "1. Normalize")["route_key"].as_str().unwrap().to_owned();
+    let contrast = ["image-intensity", "--route", &route, "--limits", "12", "345", "--gamma", "0.7"];
+    workstation.client("control.py", &contrast).unwrap();
     let again = run(&workstation, "persistent");
     assert_eq!(again["viewers"], json!([{"port": workstation.port, "mode": "connected_external", "pid": null}]));
     assert_eq!(workstation.viewers(), [pid]);
+    workstation.client("control.py", &["--timeout-seconds", "60", "settle"]).unwrap();
+    let state = workstation.state().unwrap();
+    assert_eq!(state["layer_count"], 2, "not a layer more: {state}");
+    let normalized = layer(&state, "1. Normalize");
+    assert_ne!(normalized["route_key"], route, "OpenHCS numbers its submissions");
+    assert_eq!(normalized["item_count"], 2 * IMAGES_PER_WELL);
+    assert_eq!(normalized["native_intensity"], json!({"contrast_limits": [12.0, 345.0], "gamma": 0.7}));
     agents_drive_and_stop(&workstation);
 }
 
@@ -144,10 +154,7 @@ fn agents_drive_and_stop(workstation: &Workstation) {
     assert_eq!(result(&lines, "sweep", "discovery")["endpoints"][0]["port"], workstation.port);
 
     let state = workstation.state().unwrap();
-    // Two runs have two routes for each step, since OpenHCS's name of a step holds the submission; the last one is drawn
-    // from items, of the first one only the picture was left by `clear_state`.
-    let mut routes = state["layers"].as_array().unwrap().iter().map(|layer| layer["route_key"].as_str().unwrap());
-    let route = routes.rfind(|route| route.ends_with("_name_Normalize")).unwrap();
+    let route = layer(&state, "1. Normalize")["route_key"].as_str().unwrap();
     let shots = workstation.folder("shots");
     std::fs::create_dir(&shots).unwrap();
     let drive = ["drive", "--route", route, "--axis", "well=1", "--into", shots.to_str().unwrap()];

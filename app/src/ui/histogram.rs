@@ -27,7 +27,7 @@ pub struct Histogram<'a> {
     /// Contrast limits.
     pub limits: [f64; 2],
     /// Gamma.
-    pub gamma: f32,
+    pub gamma: f64,
     /// Values are whole numbers.
     pub is_integer: bool,
 }
@@ -60,7 +60,7 @@ impl Histogram<'_> {
             ui.painter().rect_filled(shade, 0.0, Color32::from_black_alpha(120));
         }
         self.paint_curve(ui, bars, low, high);
-        let gamma = f64::from(self.gamma);
+        let gamma = self.gamma;
         paint_gradient(ui, strip, colours, |part| {
             let x = strip.left() + part * strip.width();
             let normalized = f64::from((x - low) / (high - low).max(1e-3)).clamp(0.0, 1.0);
@@ -102,7 +102,7 @@ impl Histogram<'_> {
 
     /// Brightness over intensity: a line from black to full colour, bent by gamma.
     fn paint_curve(&self, ui: &Ui, bars: Rect, low: f32, high: f32) {
-        let gamma = f64::from(self.gamma);
+        let gamma = self.gamma;
         let points: Vec<Pos2> = (0..=32)
             .map(|step| {
                 let part = f64::from(step) / 32.0;

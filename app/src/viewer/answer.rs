@@ -170,7 +170,7 @@ impl Viewer {
         }
         let id = layer.id;
         self.apply(ViewCommand::SetContrast(id, [low, high]));
-        self.apply(ViewCommand::SetGamma(id, gamma as f32));
+        self.apply(ViewCommand::SetGamma(id, gamma));
         ControlReply::ImageIntensityAck(self.state_of_route(&options.route_key))
     }
 

@@ -47,7 +47,7 @@ pub enum ViewCommand {
     /// Contrast limits from the lowest to the highest value received for the channel that the layer shows.
     FullContrast(LayerId),
     /// Set the gamma of the channel that the layer shows.
-    SetGamma(LayerId, f32),
+    SetGamma(LayerId, f64),
     /// Set the colormap of the channel that the layer shows.
     SetColormap(LayerId, String),
     /// Set the opacity, 0 to 1.

@@ -30,7 +30,7 @@ pub struct ChannelDisplay {
     /// Who chose them.
     pub limits_origin: LimitsOrigin,
     /// Exponent applied after contrast; 1 is linear.
-    pub gamma: f32,
+    pub gamma: f64,
     /// The user's colormap; `None`: the producer's.
     pub colormap: Option<String>,
     /// What was measured of the planes that the channel now has; ranges of sliders come from here.

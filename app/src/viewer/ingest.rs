@@ -7,7 +7,7 @@ use std::time::Instant;
 use wellscope_protocol::batch::{Address, ComponentDomain, ComponentNames, DisplayConfig, PlaneAxis, Shape};
 use wellscope_protocol::component::{ComponentMode, ComponentValue};
 use wellscope_protocol::control::SourceFrame;
-use wellscope_protocol::route::{Route, disambiguate};
+use wellscope_protocol::route::{Route, RouteKey, disambiguate};
 use wellscope_receiver::{ItemHead, ReceivedBatch, ReceivedImage, ReceivedItem, ReceivedPayload};
 
 use crate::colormap::LABELS;
@@ -272,9 +272,27 @@ impl Viewer {
         }
     }
 
+    /// Gives the layer that the same step had in the run before to a new route of it: its place and its settings are kept, as those of
+    /// any layer that is filled anew after `clear_state`. Else layers pile up in a viewer that outlives its runs, each with the
+    /// contrast of a first image.
+    fn succeed(&mut self, route: &Route) {
+        let lineage = route.key.without_submission();
+        let is_predecessor = |layer: &Layer| {
+            layer.stale && layer.kind == route.kind && RouteKey(layer.route_key.clone()).without_submission() == lineage
+        };
+        // The last one: of several that were never filled again, it is the one that was seen last.
+        let Some(place) = self.layers.values().rposition(is_predecessor) else { return };
+        if self.layers.replace_index(place, route.key.0.clone()).is_ok() {
+            self.layers[place].route_key.clone_from(&route.key.0);
+        }
+    }
+
     /// The layer of a route, made when new, emptied when `clear_state` or `--replace-layers` ask for it.
     fn layer_of(&mut self, route: &Route, item: &ItemHead, colormap: &str) -> LayerId {
         self.axes.declare(&route.stack_components);
+        if !self.layers.contains_key(&route.key.0) {
+            self.succeed(route);
+        }
         if !self.layers.contains_key(&route.key.0) {
             self.next_layer_id += 1;
             let id = LayerId(self.next_layer_id);

@@ -322,9 +322,10 @@ impl Layer {
         self.selected_element.filter(|element| element.set == set.revision).map(|element| element.shape)
     }
 
-    /// Drops all data; settings stay. Returns the slider values that the layer had something at.
+    /// Drops all data and who sent it; settings stay. Returns the slider values that the layer had something at.
     pub fn drop_data(&mut self) -> Vec<(AxisId, ValueId)> {
         self.entries.clear();
+        self.identities.clear();
         self.item_count = 0;
         self.host_bytes = 0;
         self.extent = None;

@@ -90,7 +90,7 @@ impl Viewer {
                 plane,
                 picture: plane.small_picture()?,
                 contrast_limits,
-                gamma: display.map_or(1.0, |display| display.gamma),
+                gamma: display.map_or(1.0, |display| display.gamma as f32),
                 colormap: layer.display.colormap_of(channel),
                 label_colours: layer.draws_labels(plane, channel),
             })

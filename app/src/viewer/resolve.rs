@@ -89,7 +89,7 @@ impl Viewer {
             plane: plane.source.clone(),
             origin_yx: plane.origin_yx,
             contrast_limits: limits.map(|limit| limit as f32),
-            gamma: display.map_or(1.0, |display| display.gamma),
+            gamma: display.map_or(1.0, |display| display.gamma as f32),
             colormap: if is_labels { LABEL_COLOURS } else { rows.row_of(layer.display.colormap_of(channel)) },
             opacity: layer.display.opacity,
             blending: layer.display.blending,

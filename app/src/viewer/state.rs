@@ -73,7 +73,8 @@ impl Viewer {
             let values = values_of(axis).iter().map(|id| self.axes.get(axis).value(*id).into()).collect();
             (self.axes.get(axis).component.clone(), values)
         };
-        let items = items_of(layer);
+        // `clear_state` forgot the items of a stale layer; only its picture is left, and whose it is.
+        let items = if layer.stale { Vec::new() } else { items_of(layer) };
         let limit = |wanted: bool, max: Option<u64>| {
             if wanted { max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX)) } else { 0 }
         };
@@ -85,7 +86,7 @@ impl Viewer {
             producer_identities: layer.identities.iter().map(identity_values).collect(),
             title: layer.title.clone(),
             mounted: true,
-            item_count: layer.item_count as u64,
+            item_count: if layer.stale { 0 } else { layer.item_count as u64 },
             data_types: vec![data_type(layer.kind).to_owned()],
             component_values: items
                 .iter()
@@ -161,7 +162,7 @@ impl Viewer {
         let limits = display.and_then(|display| display.contrast_limits).unwrap_or([0.0, 255.0]);
         Some(NativeIntensity {
             contrast_limits: limits,
-            gamma: display.map_or(1.0, |display| f64::from(display.gamma)),
+            gamma: display.map_or(1.0, |display| display.gamma),
         })
     }
 }
