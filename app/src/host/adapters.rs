@@ -13,7 +13,6 @@ use bevy::tasks::block_on;
 use wgpu::{Adapter, AdapterInfo, Backends, DeviceType, Features, Instance, InstanceDescriptor};
 
 use crate::amount::Amount;
-use crate::host::background::give_way_named;
 use crate::host::{ChosenAdapter, HostError};
 
 /// What to install when nothing can draw.
@@ -146,11 +145,6 @@ pub(super) fn open() -> Result<OpenAdapter, HostError> {
                 tracing::info!("drawing with {}", line(&info));
                 let chosen = ChosenAdapter(info.name.clone());
                 let memory = memory_of(&adapter, &info);
-                if memory.is_host_memory {
-                    // Without a GPU drawing takes the cores that the pipeline computes with. Mesa's software renderer gives its
-                    // threads this name.
-                    give_way_named("llvmpipe");
-                }
                 let creation = RenderCreation::manual(
                     RenderDevice::from(device),
                     RenderQueue(Arc::new(WgpuWrapper::new(queue))),
