@@ -168,6 +168,10 @@ def test_layers_without_a_name_get_napari_s(start_viewer: StartViewer) -> None:
     viewer = start_viewer()
     first, second = viewer.add_image(np.zeros((4, 4))), viewer.add_image(np.ones((4, 4)))
     assert (first.name, second.name, viewer.layers.names) == ("Image", "Image [1]", ["Image", "Image [1]"])
+    smoothed = np.zeros((4, 4))
+    third, fourth = viewer.add_image(smoothed), viewer.add_labels(smoothed.astype(np.uint8))
+    assert (third.name, fourth.name) == ("smoothed", "Labels"), "the caller's variable"
+    assert viewer.add_image(smoothed).name == "smoothed [1]"
 
 
 def test_a_channel_axis_becomes_layers(start_viewer: StartViewer) -> None:
@@ -280,6 +284,10 @@ def test_view_shows_an_array_and_finds_its_layer_again(shared_viewer: wellscope.
     viewer = wellscope.view(np.full((4, 4), 5, np.uint8), port=port)
     wellscope.view(np.full((4, 4), 6, np.uint8), port=port)
     assert _only(values_at(viewer, "array"))["summary"]["max"] == 6
+    field = np.full((4, 4), 7, np.uint8)
+    for _ in range(2):
+        wellscope.view(field, port=port)
+    assert [name for name in viewer.layers.names if "field" in name] == ["field"]
 
 
 def test_many_planes_go_in_several_batches_and_progress_is_told(shared_viewer: wellscope.Viewer) -> None:

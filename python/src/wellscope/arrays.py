@@ -25,6 +25,8 @@ class ArraySource:
 
     Attributes
     ----------
+    given
+        `data` as it was passed.
     shape
         Extents; of a list, those of its first array after the length of the list.
     axis_names
@@ -32,6 +34,7 @@ class ArraySource:
     """
 
     def __init__(self, data: Any) -> None:
+        self.given = data
         self._parts: list[Any] | None = None
         self._data: Any = None
         if isinstance(data, (list, tuple)) and data and any(_is_array(part) for part in data):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from .endpoint import DEFAULT_PORT, Transport
+from .naming import variable_of
 from .viewer import Viewer
 
 
 def view(
     array: Any,
     *,
-    name: str = "array",
+    name: str | None = None,
     port: int = DEFAULT_PORT,
     host: str | None = None,
     transport: Transport | None = None,
@@ -27,7 +28,8 @@ def view(
     array
         ``(..., y, x)`` or ``(..., y, x, 3 or 4)``, see :meth:`Viewer.add_image`.
     name
-        Of the layer. Calling again with the same name updates it.
+        Of the layer; None: that of the variable that is passed, else "array". Calling again with the same name updates
+        the layer, so a cell of a notebook can be run again.
     port, host, transport, headless, persistent
         See :class:`Viewer`.
     viewer
@@ -43,5 +45,5 @@ def view(
     """
     if viewer is None:
         viewer = Viewer(port, host=host, transport=transport, headless=headless, persistent=persistent)
-    viewer.add_image(array, name=name, **options)
+    viewer.add_image(array, name=name or variable_of(array) or "array", **options)
     return viewer
