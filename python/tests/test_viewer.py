@@ -172,6 +172,10 @@ def test_layers_without_a_name_get_napari_s(start_viewer: StartViewer) -> None:
     third, fourth = viewer.add_image(smoothed), viewer.add_labels(smoothed.astype(np.uint8))
     assert (third.name, fourth.name) == ("smoothed", "Labels"), "the caller's variable"
     assert viewer.add_image(smoothed).name == "smoothed [1]"
+    frames = [viewer.add_image(frame, at={"time": time}) for time, frame in enumerate(np.zeros((3, 4, 4)))]
+    assert {layer.name for layer in frames} == {"frame"} and frames[0].values["timepoint"] == [0, 1, 2]
+    points = [viewer.add_points([[1, 2]], at={"well": well}).name for well in ("A01", "B02")]
+    assert points == ["Points", "Points"]
 
 
 def test_a_channel_axis_becomes_layers(start_viewer: StartViewer) -> None:

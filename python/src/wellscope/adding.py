@@ -100,7 +100,7 @@ class LayerAdder:
         name
             Of the layer. The same name again puts the planes into the same layer: those at new places are added, those
             at the same place replaced. None: that of the variable that is passed, else "Image"; with " [1]", ...
-            when this handle gave it away before.
+            when this handle gave it away before, unless `at` places the array.
         labels
             Names of values, e.g. ``{"channel": ["DAPI", "GFP"], "well": ["A01", "B02"]}``. Wells *are* their names.
         values
@@ -148,7 +148,7 @@ class LayerAdder:
         layer = send_image(
             self._viewer(),
             source,
-            self._layer_name(name, data, "Image"),
+            self._layer_name(name, data, "Image", at),
             options,
             colormap="gray" if colormap is None else str(colormap),
         )
@@ -194,7 +194,7 @@ class LayerAdder:
         """
         options = ImageOptions(axes, labels, values, at, rgb, scale, units, is_labels=is_labels)
         default = _LABELS_COLORMAP if is_labels else "gray"
-        return watch(self._viewer(), array, self._layer_name(name, array, "Image"), options, colormap=colormap or default)
+        return watch(self._viewer(), array, self._layer_name(name, array, "Image", at), options, colormap=colormap or default)
 
     def add_labels(
         self,
@@ -224,7 +224,7 @@ class LayerAdder:
                 "or use add_image"
             )
         options = ImageOptions(axes, labels, values, at, None, scale, units, is_labels=True, progress=progress)
-        layer = send_image(self._viewer(), source, self._layer_name(name, data, "Labels"), options, colormap=_LABELS_COLORMAP)
+        layer = send_image(self._viewer(), source, self._layer_name(name, data, "Labels", at), options, colormap=_LABELS_COLORMAP)
         if not visible:
             layer.visible = False
         return layer
@@ -263,7 +263,7 @@ class LayerAdder:
         """
         refuse_unknown("add_shapes", unsupported)
         shapes = shape_items.shapes(data, shape_type=shape_type, object_labels=object_labels, features=features)
-        title = self._layer_name(name, data, "Shapes")
+        title = self._layer_name(name, data, "Shapes", at)
         return send_shapes(self._viewer(), shapes, "shapes", title, axes=axes, at=at, visible=visible)
 
     def add_points(
@@ -284,19 +284,21 @@ class LayerAdder:
         """
         refuse_unknown("add_points", unsupported)
         points = shape_items.points(data, object_labels=object_labels, features=features)
-        title = self._layer_name(name, data, "Points")
+        title = self._layer_name(name, data, "Points", at)
         return send_shapes(self._viewer(), points, "points", title, axes=axes, at=at, visible=visible)
 
-    def _layer_name(self, name: Any, data: Any, default: str) -> str:
-        """The name as given, else that of the caller's variable or the default, which this handle did not use yet.
+    def _layer_name(self, name: Any, data: Any, default: str, at: Mapping[str, Any] | None) -> str:
+        """The name as given, else that of the caller's variable or the default: "nuclei" or "Image".
 
-        "nuclei", "nuclei [1]", ... or "Image", "Image [1]", ...
+        Each call makes a layer of its own, "Image [1]", ..., unless `at` places the data: a loop fills one layer.
         """
         if name is not None:
             if not isinstance(name, str) or not name.strip():
                 raise ValueError(f"the name of a layer is text that is not blank, not {name!r}")
             return name
         wanted = variable_of(data) or default
+        if at:
+            return wanted
         count = 0
         while (found := wanted if count == 0 else f"{wanted} [{count}]") in self._used_names:
             count += 1

@@ -79,7 +79,7 @@ def send_channels(
     axis = _index_of_axis(axes, channel_axis, len(source.shape))
     component, count = axes.leading[axis], source.shape[axis]
     places = coordinates(axes, source.shape, options.labels, options.values)
-    names = _channel_names(viewer, name, source.given, count, component, places)
+    names = _channel_names(viewer, name, source.given, count, component, places, options.at)
     colormaps = (
         channel_colormaps(count)
         if colormap is None
@@ -211,7 +211,7 @@ def _send_planes(
 
 
 def _channel_names(
-    viewer: Viewer, name: Any, data: Any, count: int, component: str, places: Coordinates
+    viewer: Viewer, name: Any, data: Any, count: int, component: str, places: Coordinates, at: Mapping[str, Any] | None
 ) -> list[str]:
     if name is not None and not isinstance(name, str):
         return [str(given) for given in listed("names", name, count, is_one=False)]
@@ -219,7 +219,7 @@ def _channel_names(
     own = [known.get(str(places.value(component, index))) for index in range(count)]
     if name is None and all(own):
         return [str(given) for given in own]
-    base = viewer._layer_name(name, data, "Image")
+    base = viewer._layer_name(name, data, "Image", at)
     return [f"{base} {given}" if given else f"{base} [{index}]" if index else base for index, given in enumerate(own)]
 
 
