@@ -160,10 +160,7 @@ impl Viewer {
         }
         let display = layer.display.channel(layer.channel_at(&self.axes));
         let limits = display.and_then(|display| display.contrast_limits).unwrap_or([0.0, 255.0]);
-        Some(NativeIntensity {
-            contrast_limits: limits,
-            gamma: display.map_or(1.0, |display| display.gamma),
-        })
+        Some(NativeIntensity { contrast_limits: limits, gamma: display.map_or(1.0, |display| display.gamma) })
     }
 }
 
