@@ -37,6 +37,18 @@ Install it with rustup (the toolchain installer of rust-lang.org), then run this
     [[ "$oldest" == "$RUST_MINIMUM" ]] || fail "Rust $found was found; $RUST_MINIMUM or newer is needed. Run: rustup update stable"
 }
 
+# claim_build_folder: what another checkout left in cargo's folder is built anew here.
+#
+# cargo holds a crate for built when its files are older than the build, and takes a checkout at another path for the
+# same one: it would run that one's code, with that one's paths. Only our own crates are touched; bevy's tree stays.
+claim_build_folder() {
+    local claim="$CARGO_TARGET_DIR/wellscope-checkout"
+    [[ "$(cat "$claim" 2>/dev/null)" != "$WELLSCOPE_ROOT" ]] || return 0
+    find "$WELLSCOPE_ROOT" \( -name .git -o -name target \) -prune -o -name '*.rs' -exec touch {} +
+    mkdir -p "$CARGO_TARGET_DIR"
+    printf '%s\n' "$WELLSCOPE_ROOT" >"$claim"
+}
+
 # missing_packages NAME...: those Debian packages that are not installed, one per line.
 missing_packages() {
     local package states
