@@ -1,5 +1,7 @@
 //! What the scripts beside the code do, where a mistake of theirs would make other tests judge the wrong code.
 
+#![allow(clippy::unwrap_used, reason = "a helper of a test that unwraps says where it failed")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
