@@ -1,19 +1,25 @@
 """Viewers are started, shared, closed; and what is said when one cannot be."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import zmq
 from conftest import StartViewer, free_tcp_port
+from stand_in import StandInViewer
 
 import wellscope
 from wellscope import launch
+from wellscope.channel import DataChannel
+from wellscope.endpoint import Endpoint
 
 _HELLO = """
 import sys, wellscope
@@ -216,3 +222,46 @@ def test_a_tcp_viewer_is_started_and_reached(start_viewer: StartViewer) -> None:
     viewer.add_image(np.arange(12, dtype=np.uint8).reshape(3, 4), name="by tcp")
     assert viewer.layers.names == ["by tcp"]
     assert viewer.address.startswith("127.0.0.1:")
+
+
+def test_a_viewer_that_went_between_two_batches_is_an_error_soon() -> None:
+    port = free_tcp_port()
+    channel = DataChannel(Endpoint(port, "tcp"), timeout=60.0)
+    batch = json.dumps({"type": "batch", "images": []}).encode()
+    with StandInViewer(port):
+        channel.send(batch, [], [])
+        channel.drain()
+        socket = channel._connected()
+    while socket.poll(0, zmq.POLLOUT):
+        time.sleep(0.01)
+    said: list[BaseException] = []
+
+    def send() -> None:
+        try:
+            channel.send(batch, [], [])
+        except BaseException as error:
+            said.append(error)
+
+    # A thread, so that a send without end is a failure here and not a run without end.
+    sending = threading.Thread(target=send, daemon=True)
+    sending.start()
+    sending.join(30)
+    assert not sending.is_alive()
+    assert [type(error) for error in said] == [wellscope.ViewerNotFound] and str(port) in str(said[0])
+
+
+def test_a_batch_waits_for_a_viewer_that_comes_back() -> None:
+    port = free_tcp_port()
+    channel = DataChannel(Endpoint(port, "tcp"), timeout=60.0)
+    batch = json.dumps({"type": "batch", "images": []}).encode()
+    with StandInViewer(port):
+        channel.send(batch, [], [])
+        channel.drain()
+        socket = channel._connected()
+    while socket.poll(0, zmq.POLLOUT):
+        time.sleep(0.01)
+    with StandInViewer(port) as another:
+        channel.send(batch, [], [])
+        channel.drain()
+        assert len(another.batches) == 1
+    channel.close()

@@ -41,8 +41,7 @@ class DataChannel:
             socket = self._connected()
             while len(self._in_flight) >= MOST_IN_FLIGHT:
                 self._receive(socket)
-            # An empty frame before the message is what a REQ socket would send.
-            socket.send_multipart([b"", message, *frames], copy=False)
+            self._hand_over(socket, [b"", message, *frames])
         except BaseException:
             _unlink(segments)
             self.close()
@@ -103,8 +102,18 @@ class DataChannel:
             raise nobody
         return socket
 
+    def _hand_over(self, socket: zmq.Socket[bytes], parts: list[Any]) -> None:
+        # The empty frame before the message is what a REQ socket would send.
+        while True:
+            try:
+                # Never a send that waits: after a viewer is gone it would wait for the next one, without end.
+                socket.send_multipart(parts, zmq.DONTWAIT, copy=False)
+                return
+            except zmq.Again:
+                self._wait(socket, zmq.POLLOUT)
+
     def _receive(self, socket: zmq.Socket[bytes]) -> None:
-        self._wait(socket)
+        self._wait(socket, zmq.POLLIN)
         reply = socket.recv_multipart()
         segments = self._in_flight.popleft()
         _unlink(segments)
@@ -120,10 +129,10 @@ class DataChannel:
                 f"the viewer at {self.endpoint} refused images: {answer.get('message', 'it gave no reason')}"
             )
 
-    def _wait(self, socket: zmq.Socket[bytes]) -> None:
+    def _wait(self, socket: zmq.Socket[bytes], event: int) -> None:
         deadline = time.monotonic() + self.timeout
         silent_pings = 0
-        while not socket.poll(int(_IMPATIENCE * 1000)):
+        while not socket.poll(int(_IMPATIENCE * 1000), event):
             # Its control thread answers at once, so a viewer that does not is gone or hangs.
             silent_pings = silent_pings + 1 if ControlClient(self.endpoint).ping(timeout=1.0) is None else 0
             if silent_pings >= 3:

@@ -118,7 +118,11 @@ class ControlClient:
             started = time.monotonic()
             if not socket.poll(int(min(timeout, self.endpoint.connect_timeout) * 1000), zmq.POLLOUT):
                 raise nobody
-            socket.send(pickle.dumps(message, protocol=4))
+            try:
+                # Never a send that waits: who was there a moment ago may be gone.
+                socket.send(pickle.dumps(message, protocol=4), zmq.DONTWAIT)
+            except zmq.Again:
+                raise nobody from None
             left = max(timeout - (time.monotonic() - started), 0.01)
             if not socket.poll(int(left * 1000)):
                 raise ViewerTimeout(f"the viewer at {self.endpoint} did not answer {kind!r} within {timeout:g} s")
