@@ -1,7 +1,7 @@
 //! WGSL of wellscope and the Rust structs that mirror its uniforms.
 //!
 //! A shader is its entry file, the shared parts that it needs, and a head of constants that specialise it; compilers drop
-//! the branches that a constant rules out. Plain concatenation instead of `#import`: there are five short files, and naga
+//! the branches that a constant rules out. Plain concatenation instead of `#import`: there are three short files, and naga
 //! alone can then check every combination.
 
 pub mod contrast;
@@ -75,12 +75,6 @@ pub fn plane_shader(key: PlaneShaderKey) -> String {
     [&head, include_str!("decode.wgsl"), include_str!("contrast.wgsl"), include_str!("plane.wgsl")].concat()
 }
 
-/// WGSL that puts the canvas into the window. Entry points `vertex` (3 vertices) and `fragment`.
-pub fn present_shader(target_is_srgb: bool) -> String {
-    let head = format!("const TARGET_IS_SRGB: bool = {target_is_srgb};\n");
-    [&head, include_str!("srgb.wgsl"), include_str!("present.wgsl")].concat()
-}
-
 /// Mirrors `PlaneUniform` in plane.wgsl, field by field.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Debug, Default, Pod, Zeroable)]
@@ -109,16 +103,6 @@ pub struct PlaneUniform {
     pub first_texel: [i32; 2],
 }
 
-/// Mirrors `PresentUniform` in present.wgsl.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Debug, Default, Pod, Zeroable)]
-pub struct PresentUniform {
-    /// Upper left corner of the canvas in the target (x, y), in pixels.
-    pub origin: [f32; 2],
-    /// To a multiple of 16 bytes.
-    pub padding: [f32; 2],
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,8 +129,6 @@ mod tests {
         for key in PlaneShaderKey::all() {
             validated(&plane_shader(key));
         }
-        validated(&present_shader(true));
-        validated(&present_shader(false));
     }
 
     #[test]
@@ -168,10 +150,5 @@ mod tests {
         let (members, span) = offsets(&module, "PlaneUniform");
         assert_eq!(members, mirror.map(|(name, offset)| (name.to_owned(), offset as u32)));
         assert_eq!(span as usize, size_of::<PlaneUniform>());
-
-        let module = validated(&present_shader(true));
-        let (members, span) = offsets(&module, "PresentUniform");
-        assert_eq!(members[0], ("origin".to_owned(), std::mem::offset_of!(PresentUniform, origin) as u32));
-        assert_eq!(span as usize, size_of::<PresentUniform>());
     }
 }

@@ -28,6 +28,7 @@ use crate::host::idle::IdlePlugin;
 use crate::host::recovery::RecoveryPlugin;
 use crate::host::wake::Wake;
 use crate::render::CanvasPlugin;
+use crate::render::present::main_texture_usages;
 
 /// What the host is asked for.
 #[derive(Clone, Debug)]
@@ -170,7 +171,7 @@ fn host_window(app: &mut App) {
             let _ = proxy.send_event(WinitUserEvent::WakeUp);
         }))
         .add_systems(Startup, |mut commands: Commands| {
-            commands.spawn((Camera2d, Msaa::Off));
+            commands.spawn((Camera2d, Msaa::Off, main_texture_usages()));
         });
 }
 
@@ -185,7 +186,7 @@ fn host_headless(app: &mut App, width: u32, height: u32) {
     app.insert_resource(wake)
         .insert_resource(HeadlessTarget(target.clone()))
         .add_systems(Startup, move |mut commands: Commands| {
-            commands.spawn((Camera2d, Msaa::Off, RenderTarget::Image(target.clone().into())));
+            commands.spawn((Camera2d, Msaa::Off, main_texture_usages(), RenderTarget::Image(target.clone().into())));
         })
         .set_runner(move |app| headless::run(app, &woken));
 }

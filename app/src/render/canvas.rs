@@ -90,11 +90,6 @@ impl Canvas {
         self.painter.texture()
     }
 
-    /// The picture's view.
-    pub fn view(&self) -> Option<&wgpu::TextureView> {
-        self.painter.view()
-    }
-
     /// What wakes the loop when a tile has been made.
     pub fn wake_with(&self, wake: &Wake) {
         self.preparer.wake_with(wake);

@@ -106,11 +106,6 @@ impl Painter {
         self.target.as_ref().map(|target| &target.texture)
     }
 
-    /// The picture's view.
-    pub fn view(&self) -> Option<&wgpu::TextureView> {
-        self.target.as_ref().map(|target| &target.view)
-    }
-
     /// Whether the picture has this size and was painted with as many colormaps.
     pub fn fits(&self, size: [u32; 2], colormaps: &[ColormapTable]) -> bool {
         self.target.as_ref().is_some_and(|target| target.size == size)
@@ -190,9 +185,7 @@ impl Painter {
             sample_count: 1,
             dimension: wgpu::TextureDimension::D2,
             format: CANVAS_FORMAT,
-            usage: wgpu::TextureUsages::RENDER_ATTACHMENT
-                | wgpu::TextureUsages::TEXTURE_BINDING
-                | wgpu::TextureUsages::COPY_SRC,
+            usage: wgpu::TextureUsages::RENDER_ATTACHMENT | wgpu::TextureUsages::COPY_SRC,
             view_formats: &[],
         });
         let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
