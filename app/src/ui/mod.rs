@@ -50,7 +50,9 @@ pub struct UiPlugin;
 
 impl Plugin for UiPlugin {
     fn build(&self, app: &mut App) {
-        app.init_resource::<CanvasArea>()
+        let [red, green, blue, _] = theme::PANEL.to_array();
+        app.insert_resource(ClearColor(Color::srgb_u8(red, green, blue)))
+            .init_resource::<CanvasArea>()
             .init_resource::<ViewerStatus>()
             .init_resource::<Problems>()
             .init_resource::<UiState>()
@@ -230,8 +232,10 @@ fn show_status(
     status::show(&mut bar, probe, viewer, status, problems);
 }
 
+/// Panels have no fill of their own: the window is cleared to their colour, which costs nothing, and everything else in it is
+/// covered by the canvas.
 fn panel_frame() -> Frame {
-    Frame::new().fill(theme::PANEL).inner_margin(Margin::same(theme::MARGIN)).stroke(Stroke::NONE)
+    Frame::new().inner_margin(Margin::same(theme::MARGIN)).stroke(Stroke::NONE)
 }
 
 /// A heading over a part of the side panel, with a remark on the right.
