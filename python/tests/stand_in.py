@@ -22,11 +22,17 @@ class StandInViewer:
     """
 
     def __init__(
-        self, port: int, *, accepts: tuple[str, ...] = ("frames",), reply: dict[str, Any] | None = None
+        self,
+        port: int,
+        *,
+        accepts: tuple[str, ...] = ("frames",),
+        reply: dict[str, Any] | None = None,
+        answers: bool = True,
     ) -> None:
         self.port = port
         self.batches: list[dict[str, Any]] = []
         self.frame_sizes: list[int] = []
+        self._answers = answers
         self._accepts, self._reply = accepts, reply or {"status": "success", "type": "batch"}
         self._ended = threading.Event()
         self._serving = threading.Event()
@@ -66,5 +72,6 @@ class StandInViewer:
                         item["bytes"] = b"".join(frames[index] for index in item["frames"])
                 self.frame_sizes += [len(frame) for frame in frames]
                 self.batches.append(batch)
-                data.send_multipart([sender, b"", json.dumps(self._reply).encode()])
+                if self._answers:
+                    data.send_multipart([sender, b"", json.dumps(self._reply).encode()])
         context.destroy(linger=0)

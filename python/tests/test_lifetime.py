@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -224,44 +225,66 @@ def test_a_tcp_viewer_is_started_and_reached(start_viewer: StartViewer) -> None:
     assert viewer.address.startswith("127.0.0.1:")
 
 
-def test_a_viewer_that_went_between_two_batches_is_an_error_soon() -> None:
-    port = free_tcp_port()
-    channel = DataChannel(Endpoint(port, "tcp"), timeout=60.0)
-    batch = json.dumps({"type": "batch", "images": []}).encode()
+_BATCH = json.dumps({"type": "batch", "images": []}).encode()
+
+
+def _error_of(call: Callable[[], None]) -> BaseException | None:
+    """What `call` raises. It has a thread, so that a call without end is a failure here and not a run without end."""
+    said: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            call()
+        except BaseException as error:
+            said.append(error)
+
+    running = threading.Thread(target=run, daemon=True)
+    running.start()
+    running.join(30)
+    assert not running.is_alive()
+    return said[0] if said else None
+
+
+def _channel_to_one_that_went(port: int) -> DataChannel:
+    channel = DataChannel(Endpoint(port, "tcp"), timeout=600.0)
     with StandInViewer(port):
-        channel.send(batch, [], [])
+        channel.send(_BATCH, [], [])
         channel.drain()
         socket = channel._connected()
     while socket.poll(0, zmq.POLLOUT):
         time.sleep(0.01)
-    said: list[BaseException] = []
+    return channel
 
-    def send() -> None:
-        try:
-            channel.send(batch, [], [])
-        except BaseException as error:
-            said.append(error)
 
-    # A thread, so that a send without end is a failure here and not a run without end.
-    sending = threading.Thread(target=send, daemon=True)
-    sending.start()
-    sending.join(30)
-    assert not sending.is_alive()
-    assert [type(error) for error in said] == [wellscope.ViewerNotFound] and str(port) in str(said[0])
+def test_a_viewer_that_went_between_two_batches_is_an_error_soon() -> None:
+    port = free_tcp_port()
+    channel = _channel_to_one_that_went(port)
+    error = _error_of(lambda: channel.send(_BATCH, [], []))
+    assert isinstance(error, wellscope.ViewerNotFound) and str(port) in str(error)
 
 
 def test_a_batch_waits_for_a_viewer_that_comes_back() -> None:
     port = free_tcp_port()
-    channel = DataChannel(Endpoint(port, "tcp"), timeout=60.0)
-    batch = json.dumps({"type": "batch", "images": []}).encode()
-    with StandInViewer(port):
-        channel.send(batch, [], [])
-        channel.drain()
-        socket = channel._connected()
-    while socket.poll(0, zmq.POLLOUT):
-        time.sleep(0.01)
+    channel = _channel_to_one_that_went(port)
     with StandInViewer(port) as another:
-        channel.send(batch, [], [])
+        channel.send(_BATCH, [], [])
+        channel.drain()
+        assert len(another.batches) == 1
+    channel.close()
+
+
+def test_batches_that_a_viewer_took_along_are_told_though_another_is_there() -> None:
+    port = free_tcp_port()
+    channel = DataChannel(Endpoint(port, "tcp"), timeout=600.0)
+    with StandInViewer(port, answers=False) as gone:
+        channel.send(_BATCH, [], [])
+        while not gone.batches:
+            time.sleep(0.01)
+    with StandInViewer(port) as another:
+        error = _error_of(channel.drain)
+        assert isinstance(error, wellscope.ViewerNotFound) and "before it had confirmed" in str(error)
+        # The next ones reach the one that is there.
+        channel.send(_BATCH, [], [])
         channel.drain()
         assert len(another.batches) == 1
     channel.close()

@@ -31,6 +31,7 @@ class DataChannel:
         self.endpoint = endpoint
         self.timeout = timeout
         self._socket: zmq.Socket[bytes] | None = None
+        self._monitor: zmq.Socket[bytes] | None = None
         self._pid = os.getpid()
         self._in_flight: deque[list[Segment]] = deque()
         self._refusal: ViewerRefused | None = None
@@ -68,7 +69,7 @@ class DataChannel:
 
     def close(self) -> None:
         """Gives up what is in flight and leaves no segment behind."""
-        in_flight, socket = list(self._in_flight), self._socket
+        in_flight, socket, monitor = list(self._in_flight), self._socket, self._monitor
         self._forget()
         # A fork of the process has copies of both, and must touch neither.
         if self._pid != os.getpid():
@@ -76,12 +77,14 @@ class DataChannel:
         for segments in in_flight:
             _unlink(segments)
         if socket is not None:
+            if monitor is not None:
+                socket.disable_monitor()
             socket.close(linger=0)
 
     def _forget(self) -> None:
         self._in_flight.clear()
         self._refusal = None
-        self._socket = None
+        self._socket = self._monitor = None
 
     def _connected(self) -> zmq.Socket[bytes]:
         if self._socket is not None and self._pid == os.getpid():
@@ -100,16 +103,23 @@ class DataChannel:
         self._socket = socket
         if not socket.poll(int(min(self.timeout, self.endpoint.connect_timeout) * 1000), zmq.POLLOUT):
             raise nobody
+        self._monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         return socket
 
     def _hand_over(self, socket: zmq.Socket[bytes], parts: list[Any]) -> None:
         # The empty frame before the message is what a REQ socket would send.
         while True:
+            if not self._in_flight:
+                # A connection that ended with nothing on its way cost nothing.
+                self._has_disconnected()
             try:
                 # Never a send that waits: after a viewer is gone it would wait for the next one, without end.
                 socket.send_multipart(parts, zmq.DONTWAIT, copy=False)
                 return
             except zmq.Again:
+                # No connection. What is in flight is lost, or its reply is: libzmq drops what was not read.
+                while self._in_flight:
+                    self._receive(socket)
                 self._wait(socket, zmq.POLLOUT)
 
     def _receive(self, socket: zmq.Socket[bytes]) -> None:
@@ -132,7 +142,16 @@ class DataChannel:
     def _wait(self, socket: zmq.Socket[bytes], event: int) -> None:
         deadline = time.monotonic() + self.timeout
         silent_pings = 0
-        while not socket.poll(int(_IMPATIENCE * 1000), event):
+        poller = zmq.Poller()
+        poller.register(socket, event)
+        if self._monitor is not None:
+            poller.register(self._monitor, zmq.POLLIN)
+        while socket not in dict(poller.poll(int(_IMPATIENCE * 1000))):
+            if self._has_disconnected() and self._in_flight:
+                # Another one that is started in its place knows nothing of them.
+                raise ViewerNotFound(
+                    f"the viewer at {self.endpoint} was closed before it had confirmed all images; send them again"
+                )
             # Its control thread answers at once, so a viewer that does not is gone or hangs.
             silent_pings = silent_pings + 1 if ControlClient(self.endpoint).ping(timeout=1.0) is None else 0
             if silent_pings >= 3:
@@ -141,6 +160,14 @@ class DataChannel:
                 )
             if time.monotonic() > deadline:
                 raise ViewerTimeout(f"the viewer at {self.endpoint} did not confirm images within {self.timeout:g} s")
+
+    def _has_disconnected(self) -> bool:
+        """Whether a connection has ended since this was last asked."""
+        has_disconnected = False
+        while self._monitor is not None and self._monitor.poll(0):
+            self._monitor.recv_multipart()
+            has_disconnected = True
+        return has_disconnected
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):
