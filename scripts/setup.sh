@@ -37,15 +37,15 @@ Install it with rustup (the toolchain installer of rust-lang.org), then run this
     [[ "$oldest" == "$RUST_MINIMUM" ]] || fail "Rust $found was found; $RUST_MINIMUM or newer is needed. Run: rustup update stable"
 }
 
-# claim_build_folder: what another checkout left in cargo's folder is built anew here.
+# claim_build_folder FOLDER: what another checkout left in this folder of cargo's is built anew here.
 #
 # cargo holds a crate for built when its files are older than the build, and takes a checkout at another path for the
 # same one: it would run that one's code, with that one's paths. Only our own crates are touched; bevy's tree stays.
 claim_build_folder() {
-    local claim="$CARGO_TARGET_DIR/wellscope-checkout"
+    local claim="$1/wellscope-checkout"
     [[ "$(cat "$claim" 2>/dev/null)" != "$WELLSCOPE_ROOT" ]] || return 0
     find "$WELLSCOPE_ROOT" \( -name .git -o -name target \) -prune -o -name '*.rs' -exec touch {} +
-    mkdir -p "$CARGO_TARGET_DIR"
+    mkdir -p "$1"
     printf '%s\n' "$WELLSCOPE_ROOT" >"$claim"
 }
 

@@ -20,6 +20,7 @@ from stand_in import StandInViewer
 import wellscope
 from wellscope import launch
 from wellscope.channel import DataChannel
+from wellscope.control import ControlClient
 from wellscope.endpoint import Endpoint
 
 _HELLO = """
@@ -228,7 +229,7 @@ def test_a_tcp_viewer_is_started_and_reached(start_viewer: StartViewer) -> None:
 _BATCH = json.dumps({"type": "batch", "images": []}).encode()
 
 
-def _error_of(call: Callable[[], None]) -> BaseException | None:
+def _error_of(call: Callable[[], object]) -> BaseException | None:
     """What `call` raises. It has a thread, so that a call without end is a failure here and not a run without end."""
     said: list[BaseException] = []
 
@@ -245,14 +246,20 @@ def _error_of(call: Callable[[], None]) -> BaseException | None:
     return said[0] if said else None
 
 
+def _wait_until(holds: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def _channel_to_one_that_went(port: int) -> DataChannel:
     channel = DataChannel(Endpoint(port, "tcp"), timeout=600.0)
     with StandInViewer(port):
         channel.send(_BATCH, [], [])
         channel.drain()
         socket = channel._connected()
-    while socket.poll(0, zmq.POLLOUT):
-        time.sleep(0.01)
+    _wait_until(lambda: not socket.poll(0, zmq.POLLOUT))
     return channel
 
 
@@ -278,8 +285,7 @@ def test_batches_that_a_viewer_took_along_are_told_though_another_is_there() -> 
     channel = DataChannel(Endpoint(port, "tcp"), timeout=600.0)
     with StandInViewer(port, answers=False) as gone:
         channel.send(_BATCH, [], [])
-        while not gone.batches:
-            time.sleep(0.01)
+        _wait_until(lambda: gone.batches)
     with StandInViewer(port) as another:
         error = _error_of(channel.drain)
         assert isinstance(error, wellscope.ViewerNotFound) and "before it had confirmed" in str(error)
@@ -288,3 +294,11 @@ def test_batches_that_a_viewer_took_along_are_told_though_another_is_there() -> 
         channel.drain()
         assert len(another.batches) == 1
     channel.close()
+
+
+def test_a_viewer_that_goes_just_before_a_question_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = ControlClient(Endpoint(free_tcp_port(), "tcp"))
+    # It was there when it was looked for, and nobody is there when the question is sent.
+    monkeypatch.setattr(zmq.Socket, "poll", lambda *_: zmq.POLLOUT)
+    error = _error_of(lambda: client.call("state"))
+    assert isinstance(error, wellscope.ViewerNotFound) and str(client.endpoint.port) in str(error)

@@ -1,4 +1,4 @@
-"""Lets OpenHCS show its images in wellscope; `wellscope_openhcs.pth` beside this file imports it at every start of Python.
+"""Lets OpenHCS show images in wellscope; `wellscope_openhcs.pth` beside this file imports it at every start of Python.
 
 So it does next to nothing: it puts one finder before Python's own, which waits for the single module of OpenHCS that
 launches napari. Everything else lies in `wellscope.openhcs` and is imported when OpenHCS asks for that module.

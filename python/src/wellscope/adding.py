@@ -194,7 +194,9 @@ class LayerAdder:
         """
         options = ImageOptions(axes, labels, values, at, rgb, scale, units, is_labels=is_labels)
         default = _LABELS_COLORMAP if is_labels else "gray"
-        return watch(self._viewer(), array, self._layer_name(name, array, "Image", at), options, colormap=colormap or default)
+        return watch(
+            self._viewer(), array, self._layer_name(name, array, "Image", at), options, colormap=colormap or default
+        )
 
     def add_labels(
         self,
@@ -224,7 +226,9 @@ class LayerAdder:
                 "or use add_image"
             )
         options = ImageOptions(axes, labels, values, at, None, scale, units, is_labels=True, progress=progress)
-        layer = send_image(self._viewer(), source, self._layer_name(name, data, "Labels", at), options, colormap=_LABELS_COLORMAP)
+        layer = send_image(
+            self._viewer(), source, self._layer_name(name, data, "Labels", at), options, colormap=_LABELS_COLORMAP
+        )
         if not visible:
             layer.visible = False
         return layer

@@ -18,9 +18,12 @@ def main() -> int:
     print(f"Python        {sys.executable}")
     print(f"hook          {'read at start of Python' if hooked else 'not read'}")
     if not hooked:
-        reasons.append("Python did not read wellscope_openhcs.pth; call wellscope.openhcs.install() before importing OpenHCS")
+        reasons.append(
+            "Python did not read wellscope_openhcs.pth; call wellscope.openhcs.install() before importing OpenHCS"
+        )
     switch = os.environ.get(SWITCH_VARIABLE)
-    print(f"switch        {SWITCH_VARIABLE}{' is not set' if switch is None else '=' + switch}: {'on' if is_switched_on() else 'off'}")
+    setting = " is not set" if switch is None else "=" + switch
+    print(f"switch        {SWITCH_VARIABLE}{setting}: {'on' if is_switched_on() else 'off'}")
     if not is_switched_on():
         reasons.append(f"{SWITCH_VARIABLE}={switch} switches wellscope off")
     try:

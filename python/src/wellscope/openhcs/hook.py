@@ -1,4 +1,4 @@
-"""What happens when OpenHCS imports the module that launches napari (openhcs 0.8.6, runtime/napari_stream_visualizer.py).
+"""What happens when OpenHCS imports what launches napari (openhcs 0.8.6, runtime/napari_stream_visualizer.py).
 
 Two things keep OpenHCS from launching another viewer: this module cannot be imported without napari, and its class
 asks for a Python process that runs napari. The module is run as it is, an empty `napari` standing in when there is
@@ -78,7 +78,7 @@ def _adopt(visualizer: ModuleType) -> bool:
 
 @contextmanager
 def _napari_stand_in() -> Iterator[None]:
-    """An empty module `napari` while OpenHCS looks whether it can be imported, and not longer: nothing else is deceived."""
+    """An empty module `napari` while OpenHCS looks whether it can be imported, not longer: nothing else is deceived."""
     if "napari" in sys.modules or napari_is_installed():
         yield
         return

@@ -39,7 +39,8 @@ def is_known(version: str | None) -> bool:
     if version in KNOWN_VERSIONS:
         return True
     warn_once(
-        f"OpenHCS {version or 'without a version'} is not known to wellscope, which knows {', '.join(sorted(KNOWN_VERSIONS))}; "
+        f"OpenHCS {version or 'without a version'} is not known to wellscope, "
+        f"which knows {', '.join(sorted(KNOWN_VERSIONS))}; "
         f"OpenHCS keeps its own viewer. Set {SWITCH_VARIABLE}=0 to hide this warning, or install a newer wellscope."
     )
     return False
